@@ -1,0 +1,2 @@
+//! The `halcyon` binary.
+fn main() {}
