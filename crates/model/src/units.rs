@@ -8,7 +8,7 @@ use std::iter::Sum;
 use std::ops::{Add, AddAssign, Sub, SubAssign};
 use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Serialize};
 
 /// Why a quantity could not be read from text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -17,6 +17,30 @@ pub struct ParseQuantityError {
     text: String,
     expected: &'static str,
 }
+
+impl ParseQuantityError {
+    pub(crate) fn new(text: &str, expected: &'static str) -> Self {
+        // A hostile file may hold a value of any length.
+        Self { text: text.chars().take(60).collect(), expected }
+    }
+}
+
+macro_rules! text_form {
+    ($name:ident) => {
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = <String as serde::Deserialize>::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+pub(crate) use text_form;
 
 macro_rules! quantity {
     ($(#[$doc:meta])* $name:ident($raw:ty)) => {
@@ -100,22 +124,6 @@ macro_rules! quantity {
             }
         }
         text_form!($name);
-    };
-}
-
-macro_rules! text_form {
-    ($name:ident) => {
-        impl Serialize for $name {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
-            }
-        }
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = String::deserialize(deserializer)?;
-                text.parse().map_err(de::Error::custom)
-            }
-        }
     };
 }
 
@@ -241,19 +249,19 @@ fn parse_scaled(text: &str, units: &[(&str, u64)]) -> Option<u64> {
 impl FromStr for MilliCpu {
     type Err = ParseQuantityError;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        parse_scaled(text, &[("", 1000), ("m", 1)]).map(Self).ok_or_else(|| ParseQuantityError {
-            text: text.into(),
-            expected: "a CPU amount such as `2`, `1.5` or `1500m`",
-        })
+        parse_scaled(text, &[("", 1000), ("m", 1)])
+            .map(Self)
+            .ok_or_else(|| ParseQuantityError::new(text, "a CPU amount such as `2`, `1.5` or `1500m`"))
     }
 }
 
 impl FromStr for ByteSize {
     type Err = ParseQuantityError;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        parse_scaled(text, BINARY).or_else(|| parse_scaled(text, DECIMAL)).map(Self).ok_or_else(|| {
-            ParseQuantityError { text: text.into(), expected: "a size such as `512MiB` or `64GiB`" }
-        })
+        parse_scaled(text, BINARY)
+            .or_else(|| parse_scaled(text, DECIMAL))
+            .map(Self)
+            .ok_or_else(|| ParseQuantityError::new(text, "a size such as `512MiB` or `64GiB`"))
     }
 }
 
@@ -264,10 +272,7 @@ impl FromStr for Bandwidth {
             .strip_suffix("/s")
             .and_then(|amount| parse_scaled(amount, DECIMAL).or_else(|| parse_scaled(amount, BINARY)))
             .map(Self)
-            .ok_or_else(|| ParseQuantityError {
-                text: text.into(),
-                expected: "a rate such as `800MB/s` or `38.4GB/s`",
-            })
+            .ok_or_else(|| ParseQuantityError::new(text, "a rate such as `800MB/s` or `38.4GB/s`"))
     }
 }
 
@@ -314,9 +319,11 @@ impl fmt::Display for Lanes {
 impl FromStr for Lanes {
     type Err = ParseQuantityError;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        text.trim().strip_prefix('x').and_then(|digits| digits.parse().ok()).and_then(Self::new).ok_or_else(
-            || ParseQuantityError { text: text.into(), expected: "a link width: x1, x2, x4, x8 or x16" },
-        )
+        text.trim()
+            .strip_prefix('x')
+            .and_then(|digits| digits.parse().ok())
+            .and_then(Self::new)
+            .ok_or_else(|| ParseQuantityError::new(text, "a link width: x1, x2, x4, x8 or x16"))
     }
 }
 text_form!(Lanes);
@@ -381,9 +388,8 @@ impl fmt::Display for LinkSpeed {
 impl FromStr for LinkSpeed {
     type Err = ParseQuantityError;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL.into_iter().find(|speed| speed.gt_s() == text.trim()).ok_or_else(|| ParseQuantityError {
-            text: text.into(),
-            expected: "a link speed: 2.5GT/s, 5GT/s, 8GT/s, 16GT/s, 32GT/s or 64GT/s",
+        Self::ALL.into_iter().find(|speed| speed.gt_s() == text.trim()).ok_or_else(|| {
+            ParseQuantityError::new(text, "a link speed: 2.5GT/s, 5GT/s, 8GT/s, 16GT/s, 32GT/s or 64GT/s")
         })
     }
 }

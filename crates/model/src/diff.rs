@@ -1,0 +1,245 @@
+//! From what is held to what is planned, in an order that never overdraws anything.
+
+use crate::assignment::{Assignment, DeviceHolding, Grant, Holding};
+use crate::ids::{ClassId, DeviceId, LinkId, SocketId, VmId};
+use crate::ledger::Ledger;
+use crate::step::{Placement, Step};
+use crate::topology::Fabric;
+use crate::units::{Bandwidth, ByteSize};
+use crate::world::World;
+
+/// The steps from one assignment to another.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Diff {
+    /// Steps in order: applied one by one, every state between them is feasible.
+    pub steps: Vec<Step>,
+    /// Steps for which no order makes room, such as two VMs that would swap full sockets. They wait.
+    pub deferred: Vec<Step>,
+    /// What is held after the steps.
+    pub reached: Assignment,
+}
+
+/// Finds the steps from `from` to `to`, releases before grants.
+///
+/// Both assignments are of the same host and the same VMs. Costs O(VMs + devices), and for each step
+/// that finds no room at first one more look per round in which others made room.
+#[must_use]
+pub fn diff(world: World<'_>, from: &Assignment, to: &Assignment) -> Diff {
+    let diff = one_diff(world, from, to);
+    match without_strays(world.topology.fabric(), from, to, &diff) {
+        // Each round leaves at least one more device where it is, so this ends.
+        Some(milder) => self::diff(world, from, &milder),
+        None => diff,
+    }
+}
+
+fn one_diff(world: World<'_>, from: &Assignment, to: &Assignment) -> Diff {
+    let mut pending = changes(world, from, to);
+    let mut diff = Diff { reached: from.clone(), ..Diff::default() };
+    if pending.is_empty() {
+        return diff;
+    }
+    pending.sort_by_key(order);
+    let mut ledger = Ledger::new(world, from);
+    loop {
+        let before = pending.len();
+        pending.retain(|step| !take(step, &mut ledger, &mut diff));
+        if pending.is_empty() || pending.len() == before {
+            diff.deferred = pending;
+            return diff;
+        }
+    }
+}
+
+/// Where something was taken from a VM for another that then found no room for it: the target with that
+/// thing left where it is.
+fn without_strays(fabric: &Fabric, from: &Assignment, to: &Assignment, diff: &Diff) -> Option<Assignment> {
+    let mut milder: Option<Assignment> = None;
+    for step in &diff.deferred {
+        match step {
+            Step::Attach { devices, .. } => {
+                let lead = devices.first()?.0;
+                if diff.reached.devices[lead.index()].owner != from.devices[lead.index()].owner {
+                    let milder = milder.get_or_insert_with(|| to.clone());
+                    for member in fabric.companions(lead) {
+                        milder.devices[member.index()] = from.devices[member.index()];
+                    }
+                }
+            }
+            Step::CreateInstance { .. } if diff.reached.gpu_instances != from.gpu_instances => {
+                milder.get_or_insert_with(|| to.clone()).gpu_instances.clone_from(&from.gpu_instances);
+            }
+            _ => {}
+        }
+    }
+    milder
+}
+
+fn take(step: &Step, ledger: &mut Ledger<'_>, diff: &mut Diff) -> bool {
+    if !diff.reached.matches(step) || !ledger.allows(step) || diff.reached.apply(step).is_err() {
+        return false;
+    }
+    ledger.begin(step);
+    ledger.finish(step);
+    diff.steps.push(step.clone());
+    true
+}
+
+/// Releases first, moves between them and grants, so that one round is nearly always enough.
+fn order(step: &Step) -> u8 {
+    let rises = |rise: bool| if rise { 4 } else { 0 };
+    match step {
+        Step::SetCpu { from, to, .. } => rises(to.share > from.share),
+        Step::SetMemoryBandwidth { from, to, .. } => rises(to.share > from.share),
+        Step::SetDeviceBandwidth { from, to, .. } => rises(to.share > from.share),
+        Step::SetMemory { from, to, .. } => rises(to > from),
+        Step::DestroyInstance { .. } | Step::CreateClass { .. } => 0,
+        Step::Detach { .. } | Step::SetMask { .. } => 1,
+        Step::SetLink { from, to, .. } => {
+            if to.width < from.width || to.bandwidth() < from.bandwidth() {
+                2
+            } else {
+                3
+            }
+        }
+        Step::Place { .. } | Step::MigrateMemory { .. } | Step::SetClass { .. } => 3,
+        Step::Attach { .. } | Step::CreateInstance { .. } => 4,
+        Step::RemoveClass { .. } => 5,
+    }
+}
+
+fn changes(world: World<'_>, from: &Assignment, to: &Assignment) -> Vec<Step> {
+    let mut steps = Vec::new();
+    for (before, after) in from.holdings.iter().zip(&to.holdings) {
+        debug_assert_eq!(before.vm, after.vm, "both assignments are of the same VMs");
+        compute_changes(before, after, &mut steps);
+        if before.memory != after.memory {
+            memory_changes(before, after, &mut steps);
+        }
+        if before.class != after.class {
+            steps.push(Step::SetClass { vm: before.vm, from: before.class, to: after.class });
+        }
+    }
+    class_changes(from, to, &mut steps);
+    device_changes(world.topology.fabric(), from, to, &mut steps);
+    for (index, (before, after)) in from.links.iter().zip(&to.links).enumerate() {
+        if before != after {
+            steps.push(Step::SetLink { link: LinkId::at(index), from: *before, to: *after });
+        }
+    }
+    instance_changes(from, to, &mut steps);
+    steps
+}
+
+fn compute_changes(before: &Holding, after: &Holding, steps: &mut Vec<Step>) {
+    let (vm, socket) = (before.vm, before.socket);
+    if socket != after.socket {
+        let (from, to) = (Placement::from_holding(before), Placement::from_holding(after));
+        steps.push(Step::Place { vm, from, to });
+        return;
+    }
+    if before.cpu != after.cpu {
+        steps.push(Step::SetCpu { vm, socket, from: before.cpu, to: after.cpu });
+    }
+    if before.memory_bandwidth != after.memory_bandwidth {
+        let (from, to) = (before.memory_bandwidth, after.memory_bandwidth);
+        steps.push(Step::SetMemoryBandwidth { vm, socket, from, to });
+    }
+}
+
+/// Shrinks what is too much in all, then migrates between nodes, then grows what is still missing.
+fn memory_changes(before: &Holding, after: &Holding, steps: &mut Vec<Step>) {
+    let vm = before.vm;
+    let mut held = before.clone();
+    let mut excess = before.total_memory().saturating_sub(after.total_memory());
+    for (node, size) in &before.memory {
+        let surplus = size.saturating_sub(after.memory_on(*node)).min(excess);
+        if !surplus.is_zero() {
+            steps.push(Step::SetMemory { vm, node: *node, from: *size, to: *size - surplus });
+            held.set_memory(*node, *size - surplus);
+            excess -= surplus;
+        }
+    }
+    for (node, _) in &before.memory {
+        for (target, wanted) in &after.memory {
+            let surplus = held.memory_on(*node).saturating_sub(after.memory_on(*node));
+            let size = surplus.min(wanted.saturating_sub(held.memory_on(*target)));
+            if !size.is_zero() {
+                steps.push(Step::MigrateMemory { vm, from: *node, to: *target, size });
+                held.set_memory(*node, held.memory_on(*node) - size);
+                held.set_memory(*target, held.memory_on(*target) + size);
+            }
+        }
+    }
+    for (node, wanted) in &after.memory {
+        let from: ByteSize = held.memory_on(*node);
+        if from < *wanted {
+            steps.push(Step::SetMemory { vm, node: *node, from, to: *wanted });
+        }
+    }
+}
+
+fn class_changes(from: &Assignment, to: &Assignment, steps: &mut Vec<Step>) {
+    for (index, (before, after)) in from.classes.iter().zip(&to.classes).enumerate() {
+        let class = ClassId::at(index);
+        match (before, after) {
+            (None, Some(masks)) => steps.push(Step::CreateClass { class, masks: masks.clone() }),
+            (Some(masks), None) => steps.push(Step::RemoveClass { class, masks: masks.clone() }),
+            (Some(before), Some(after)) => {
+                for (socket, (from, to)) in before.iter().zip(after).enumerate() {
+                    if from != to {
+                        let socket = SocketId::at(socket);
+                        steps.push(Step::SetMask { class, socket, from: *from, to: *to });
+                    }
+                }
+            }
+            (None, None) => {}
+        }
+    }
+}
+
+fn device_changes(fabric: &Fabric, from: &Assignment, to: &Assignment, steps: &mut Vec<Step>) {
+    for (index, (before, after)) in from.devices.iter().zip(&to.devices).enumerate() {
+        let device = DeviceId::at(index);
+        if before.owner != after.owner {
+            // The first device of a group stands for the group.
+            if fabric.companions(device).first() == Some(&device) {
+                hand_over(fabric, device, (before.owner, from), (after.owner, to), steps);
+            }
+        } else if before.bandwidth != after.bandwidth {
+            steps.push(Step::SetDeviceBandwidth { device, from: before.bandwidth, to: after.bandwidth });
+        }
+    }
+}
+
+fn hand_over(
+    fabric: &Fabric,
+    device: DeviceId,
+    (giver, before): (Option<VmId>, &Assignment),
+    (taker, after): (Option<VmId>, &Assignment),
+    steps: &mut Vec<Step>,
+) {
+    let grants = |held: &[DeviceHolding]| -> Vec<(DeviceId, Grant<Bandwidth>)> {
+        fabric.companions(device).iter().map(|member| (*member, held[member.index()].bandwidth)).collect()
+    };
+    if let Some(vm) = giver {
+        steps.push(Step::Detach { vm, devices: grants(&before.devices) });
+    }
+    if let Some(vm) = taker {
+        steps.push(Step::Attach { vm, devices: grants(&after.devices) });
+    }
+}
+
+fn instance_changes(from: &Assignment, to: &Assignment, steps: &mut Vec<Step>) {
+    if from.gpu_instances == to.gpu_instances {
+        return;
+    }
+    let missing_in = |other: &Assignment| {
+        let kept = other.gpu_instances.clone();
+        move |instance: &&crate::assignment::GpuInstance| kept.binary_search(instance).is_err()
+    };
+    let gone = from.gpu_instances.iter().filter(missing_in(to));
+    steps.extend(gone.map(|instance| Step::DestroyInstance { instance: *instance }));
+    let new = to.gpu_instances.iter().filter(missing_in(from));
+    steps.extend(new.map(|instance| Step::CreateInstance { instance: *instance }));
+}
