@@ -1,6 +1,7 @@
 //! From what is held to what is planned, in an order that never overdraws anything.
 
 use crate::assignment::{Assignment, DeviceHolding, Grant, Holding};
+use crate::capability::ChangeKind;
 use crate::ids::{ClassId, DeviceId, LinkId, SocketId, VmId};
 use crate::ledger::Ledger;
 use crate::step::{Placement, Step};
@@ -110,11 +111,12 @@ fn order(step: &Step) -> u8 {
 
 fn changes(world: World<'_>, from: &Assignment, to: &Assignment) -> Vec<Step> {
     let mut steps = Vec::new();
+    let migrates = world.capabilities.allows(ChangeKind::MemoryMigration);
     for (before, after) in from.holdings.iter().zip(&to.holdings) {
         debug_assert_eq!(before.vm, after.vm, "both assignments are of the same VMs");
         compute_changes(before, after, &mut steps);
         if before.memory != after.memory {
-            memory_changes(before, after, &mut steps);
+            memory_changes(before, after, migrates, &mut steps);
         }
         if before.class != after.class {
             steps.push(Step::SetClass { vm: before.vm, from: before.class, to: after.class });
@@ -147,11 +149,13 @@ fn compute_changes(before: &Holding, after: &Holding, steps: &mut Vec<Step>) {
     }
 }
 
-/// Shrinks what is too much in all, then migrates between nodes, then grows what is still missing.
-fn memory_changes(before: &Holding, after: &Holding, steps: &mut Vec<Step>) {
+/// Shrinks what is too much in all, then migrates between nodes, then grows what is still missing. Where
+/// memory cannot migrate, it shrinks on one node and grows on the other.
+fn memory_changes(before: &Holding, after: &Holding, migrates: bool, steps: &mut Vec<Step>) {
     let vm = before.vm;
     let mut held = before.clone();
-    let mut excess = before.total_memory().saturating_sub(after.total_memory());
+    let mut excess =
+        if migrates { before.total_memory().saturating_sub(after.total_memory()) } else { ByteSize::MAX };
     for (node, size) in &before.memory {
         let surplus = size.saturating_sub(after.memory_on(*node)).min(excess);
         if !surplus.is_zero() {

@@ -8,6 +8,7 @@
 //!                                               ▲                 │
 //!                            Ledger (order) ────┘      Checker ───┘ (independent)
 //! ```
+pub mod admit;
 pub mod assignment;
 pub mod capability;
 pub mod check;
@@ -17,12 +18,14 @@ pub mod ledger;
 pub mod plan;
 pub mod project;
 pub mod proposal;
+pub mod snapshot;
 pub mod step;
 pub mod topology;
 pub mod units;
 pub mod vm;
 pub mod world;
 
+pub use admit::{AdmissionError, admit};
 pub use assignment::{Assignment, CacheMask, DeviceHolding, GpuInstance, Grant, Holding, Mismatch};
 pub use capability::{Capabilities, ChangeKind, Control, Families, Family};
 pub use check::{Rule, Violation, Violations, check};
@@ -35,6 +38,7 @@ pub use ledger::Ledger;
 pub use plan::{Change, Plan, Standing, approve};
 pub use project::project;
 pub use proposal::{DeviceMove, LinkWish, MemoryWish, Proposal, Reason, VmWish, Wish};
+pub use snapshot::{HostTime, ObjectiveSignal, Snapshot, VmCounters, VmRates, VmSample, device_rate};
 pub use step::{Placement, Step};
 pub use topology::{DeviceClass, LinkSetting, Topology};
 pub use units::{Bandwidth, ByteSize, Lanes, LinkSpeed, MilliCpu, Weight};

@@ -3,7 +3,7 @@
 use crate::assignment::Assignment;
 use crate::check::{Findings, Rule, Violations, check};
 use crate::diff::Diff;
-use crate::ids::Generation;
+use crate::ids::{DeviceId, Generation};
 use crate::proposal::{Proposal, Reason};
 use crate::step::Step;
 use crate::world::World;
@@ -88,6 +88,11 @@ pub fn approve(
             format!("`{step}` needs {}, which this host cannot change", step.kind())
         });
     }
+    for device in difference.steps.iter().flat_map(moved_devices) {
+        let device = &world.topology.fabric().devices[device.index()];
+        findings
+            .require(device.hot_plug, Rule::Capability, || format!("{} cannot be hot-plugged", device.name));
+    }
     findings.into_result()?;
     let reasons = Reasons::new(proposal);
     let explain = |step: Step| Change { reason: reasons.find(&step), step };
@@ -98,6 +103,14 @@ pub fn approve(
         changes: difference.steps.into_iter().map(explain).collect(),
         deferred: difference.deferred.into_iter().map(explain).collect(),
     })
+}
+
+fn moved_devices(step: &Step) -> impl Iterator<Item = DeviceId> {
+    let devices = match step {
+        Step::Detach { devices, .. } | Step::Attach { devices, .. } => devices.as_slice(),
+        _ => &[],
+    };
+    devices.iter().map(|(device, _)| *device)
 }
 
 /// Finds the wish behind a step.

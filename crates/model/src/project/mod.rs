@@ -1,0 +1,119 @@
+//! Turns any proposal into what is feasible and as near to it as simple rules allow.
+//!
+//! Wishes are moved into each VM's bounds; where a socket, node or link is asked for more than it has,
+//! what exceeds the reservations is scaled down alike; a discrete wish that cannot be is left out. For
+//! any proposal, garbage included, the result keeps every rule of the checker, provided that what is
+//! held now keeps them.
+
+mod compute;
+mod fabric;
+mod memory;
+mod partitions;
+
+use crate::assignment::{Assignment, Grant};
+use crate::capability::{ChangeKind, Families, Family};
+use crate::proposal::{Proposal, VmWish, Wish};
+use crate::units::{Bandwidth, ByteSize, MilliCpu};
+use crate::vm::Bounds;
+use crate::world::World;
+
+/// Projects a proposal to a feasible assignment.
+///
+/// `held` must be feasible. The families in `frozen` stay as they are, as does everything that
+/// `world.capabilities` cannot change. Costs O(VMs + devices × depth of the fabric).
+#[must_use]
+pub fn project(world: World<'_>, held: &Assignment, frozen: Families, proposal: &Proposal) -> Assignment {
+    let mut target = held.clone();
+    let wishes = wishes_by_position(world, proposal);
+    if !frozen.contains(Family::Compute) {
+        compute::project_compute(world, &wishes, &mut target);
+    }
+    if !frozen.contains(Family::Memory) && world.capabilities.allows(ChangeKind::Memory) {
+        memory::project_memory(world, &wishes, &mut target);
+    }
+    if !frozen.contains(Family::Fabric) {
+        fabric::project_devices(world, &proposal.devices, &mut target);
+        fabric::project_links(world, proposal, &mut target);
+        fabric::project_device_bandwidth(world, held, proposal, &mut target);
+    }
+    if !frozen.contains(Family::Cache) && world.capabilities.allows(ChangeKind::CacheMask) {
+        partitions::project_cache(world, proposal, &wishes, &mut target);
+    }
+    if !frozen.contains(Family::Gpu) && world.capabilities.allows(ChangeKind::GpuInstance) {
+        partitions::project_gpus(world, proposal, &mut target);
+    }
+    target
+}
+
+fn wishes_by_position<'p>(world: World<'_>, proposal: &'p Proposal) -> Vec<Option<&'p VmWish>> {
+    let mut wishes = vec![None; world.vms.len()];
+    for wish in &proposal.vms {
+        if let Some(position) = world.position(wish.vm) {
+            wishes[position].get_or_insert(wish);
+        }
+    }
+    wishes
+}
+
+/// Quantities that a wish can be made for.
+trait Quantity: Copy + Ord + Default + std::ops::Add<Output = Self> + std::ops::AddAssign {
+    fn from_wish(raw: f64) -> Self;
+    fn raw(self) -> u64;
+    fn new(raw: u64) -> Self;
+}
+
+macro_rules! quantity {
+    ($name:ident) => {
+        impl Quantity for $name {
+            fn from_wish(raw: f64) -> Self {
+                Self::from_f64(raw)
+            }
+            fn raw(self) -> u64 {
+                self.get()
+            }
+            fn new(raw: u64) -> Self {
+                $name::new(raw)
+            }
+        }
+    };
+}
+quantity!(MilliCpu);
+quantity!(ByteSize);
+quantity!(Bandwidth);
+
+/// A wish within bounds; a wish that is not a number changes nothing.
+fn clamp_wish<T: Quantity>(
+    wish: Option<&Wish>,
+    held: Grant<T>,
+    bounds: Bounds<T>,
+    granularity: u64,
+) -> Grant<T> {
+    let Some(wish) = wish.filter(|wish| !wish.share.is_nan() && !wish.ceiling.is_nan()) else { return held };
+    let share = bounds.clamp(floor_to(T::from_wish(wish.share), granularity));
+    let ceiling = bounds.clamp(T::from_wish(wish.ceiling)).max(share);
+    Grant { share, ceiling }
+}
+
+fn floor_to<T: Quantity>(amount: T, granularity: u64) -> T {
+    if granularity <= 1 { amount } else { T::new(amount.raw() - amount.raw() % granularity) }
+}
+
+/// Scales what exceeds the reservations so that the shares add up to at most `capacity`.
+/// The reservations themselves must fit.
+fn fit<T: Quantity>(grants: &mut [(&mut Grant<T>, T)], capacity: T) {
+    let sum = |amounts: &mut dyn Iterator<Item = T>| {
+        amounts.fold(0_u64, |sum, next| sum.saturating_add(next.raw()))
+    };
+    let asked = sum(&mut grants.iter().map(|(grant, _)| grant.share));
+    if asked <= capacity.raw() {
+        return;
+    }
+    let reserved = sum(&mut grants.iter().map(|(_, reservation)| *reservation));
+    let (room, extra) = (capacity.raw().saturating_sub(reserved), asked - reserved);
+    for (grant, reservation) in grants {
+        let above = u128::from(grant.share.raw() - reservation.raw());
+        // Rounded down, so the sum cannot exceed the room.
+        let kept = above * u128::from(room) / u128::from(extra);
+        grant.share = T::new(reservation.raw() + u64::try_from(kept).unwrap_or(0));
+    }
+}

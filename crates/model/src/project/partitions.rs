@@ -1,0 +1,85 @@
+//! Cache classes and GPU instances.
+
+use crate::assignment::{Assignment, CacheMask, GpuInstance};
+use crate::capability::ChangeKind;
+use crate::ids::ClassId;
+use crate::proposal::{Proposal, VmWish};
+use crate::topology::Socket;
+use crate::world::World;
+
+pub(super) fn project_cache(
+    world: World<'_>,
+    proposal: &Proposal,
+    wishes: &[Option<&VmWish>],
+    target: &mut Assignment,
+) {
+    let sockets = world.topology.sockets();
+    if let Some(classes) = &proposal.classes {
+        for (index, place) in target.classes.iter_mut().enumerate() {
+            let legal = |(socket, mask): (&Socket, &u32)| match &socket.cache {
+                Some(cache) => {
+                    let mask = CacheMask(*mask);
+                    let within = mask.0 & !CacheMask::full(cache.ways).0 == 0;
+                    within && mask.is_contiguous() && mask.ways() >= cache.min_ways
+                }
+                None => true,
+            };
+            match classes.get(index) {
+                Some(masks) if masks.len() == sockets.len() && sockets.iter().zip(masks).all(legal) => {
+                    *place = Some(masks.iter().map(|mask| CacheMask(*mask)).collect());
+                }
+                // An illegal class keeps its masks; one that is left out goes once nobody is in it.
+                Some(_) => {}
+                None => *place = None,
+            }
+        }
+    }
+    for (wish, holding) in wishes.iter().zip(&mut target.holdings) {
+        if let Some((class, _)) = wish.and_then(|wish| wish.class) {
+            let used = target.classes.get(class.index()).is_some_and(Option::is_some);
+            if used && world.capabilities.allows(ChangeKind::CacheClass) {
+                holding.class = class;
+            }
+        }
+    }
+    restore_used_classes(world, target);
+}
+
+/// A class that still has VMs in it stays in use, with every way if nothing better is known.
+fn restore_used_classes(world: World<'_>, target: &mut Assignment) {
+    let used: Vec<ClassId> = target.holdings.iter().map(|holding| holding.class).collect();
+    for class in used {
+        if let Some(place @ None) = target.classes.get_mut(class.index()) {
+            let full = |socket: &Socket| {
+                socket.cache.as_ref().map_or(CacheMask(1), |cache| CacheMask::full(cache.ways))
+            };
+            *place = Some(world.topology.sockets().iter().map(full).collect());
+        }
+    }
+}
+
+pub(super) fn project_gpus(world: World<'_>, proposal: &Proposal, target: &mut Assignment) {
+    let Some((instances, _)) = &proposal.gpu_instances else { return };
+    let mut wanted = instances.clone();
+    wanted.sort_unstable();
+    wanted.dedup();
+    let mut accepted: Vec<GpuInstance> = Vec::new();
+    let mut slices = vec![0_u32; world.vms.len()];
+    for instance in wanted {
+        let Some(gpu) = world.topology.gpus().get(instance.gpu.index()) else { continue };
+        let Some(profile) = gpu.profiles.get(instance.profile as usize) else { continue };
+        let Some(position) = world.position(instance.owner) else { continue };
+        let end = |other: &GpuInstance| other.start + gpu.profiles[other.profile as usize].span;
+        let clear =
+            accepted.last().is_none_or(|last| last.gpu != instance.gpu || end(last) <= instance.start);
+        let after = slices[position] + profile.compute;
+        if clear && profile.starts.contains(&instance.start) && after <= world.vms[position].gpu_slices.limit
+        {
+            slices[position] = after;
+            accepted.push(instance);
+        }
+    }
+    if world.vms.iter().zip(slices).all(|(spec, held)| spec.gpu_slices.contains(held)) {
+        target.gpu_instances = accepted;
+    }
+}
