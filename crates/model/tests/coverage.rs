@@ -39,15 +39,24 @@ fn seen() -> BTreeMap<&'static str, usize> {
     for _ in 0..CASES {
         let mut tape = tape(5000).new_tree(&mut runner).expect("a tape").current();
         let (host, mut held) = Host::admitted(&mut tape);
+        let first = held.clone();
         let mut kinds = BTreeMap::new();
         for _ in 0..3 {
             let proposal = wishes::plausible(&mut tape, host.world(), &held);
             let diff = diff(host.world(), &held, &project(host.world(), &held, Families::NONE, &proposal));
             diff.steps.iter().for_each(|step| *kinds.entry(name(step)).or_default() |= true);
-            if !diff.deferred.is_empty() {
-                kinds.insert("deferred", true);
-            }
             held = diff.reached;
+        }
+        let whole = diff(host.world(), &first, &held);
+        if !whole.deferred.is_empty() {
+            kinds.insert("deferred", true);
+        }
+        if whole
+            .deferred
+            .iter()
+            .any(|step| matches!(step, Step::Detach { .. } | Step::DestroyInstance { .. }))
+        {
+            kinds.insert("hand-over deferred", true);
         }
         kinds.into_keys().for_each(|kind| *cases.entry(kind).or_default() += 1);
     }
@@ -65,7 +74,7 @@ fn random_cases_change_things_of_every_kind() {
         ("SetMemory", 40),
         ("MigrateMemory", 25),
         ("CreateClass", 25),
-        ("RemoveClass", 15),
+        ("RemoveClass", 12),
         ("SetMask", 25),
         ("SetClass", 20),
         ("Detach", 20),
@@ -74,7 +83,8 @@ fn random_cases_change_things_of_every_kind() {
         ("SetLink", 30),
         ("CreateInstance", 20),
         ("DestroyInstance", 10),
-        ("deferred", 1),
+        ("deferred", 5),
+        ("hand-over deferred", 1),
     ];
     for (kind, percent) in least {
         let cases = seen.get(kind).copied().unwrap_or(0);

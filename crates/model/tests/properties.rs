@@ -32,16 +32,26 @@ fn walk(host: &Host, from: &Assignment, to: &Assignment, diff: &Diff) -> Result<
     Ok(())
 }
 
-/// No device loses its owner for the sake of another that does not get it, and no VM a GPU instance that
-/// it would have kept.
-fn no_strays(from: &Assignment, to: &Assignment, reached: &Assignment) -> Result<(), TestCaseError> {
+/// No device loses its owner for the sake of another that does not get it, and no VM has fewer GPU slices
+/// than both before and after.
+fn no_strays(
+    host: &Host,
+    from: &Assignment,
+    to: &Assignment,
+    reached: &Assignment,
+) -> Result<(), TestCaseError> {
     for ((from, to), reached) in from.devices.iter().zip(&to.devices).zip(&reached.devices) {
         if from.owner.is_some() && to.owner.is_some() {
             prop_assert!(reached.owner.is_some(), "a device was taken and not handed over");
         }
     }
-    for instance in from.gpu_instances.iter().filter(|instance| to.gpu_instances.contains(instance)) {
-        prop_assert!(reached.gpu_instances.contains(instance));
+    for spec in &host.vms {
+        let slices = |assignment: &Assignment| -> u32 {
+            let owned = assignment.gpu_instances.iter().filter(|instance| instance.owner == spec.id);
+            let gpus = host.topology.gpus();
+            owned.map(|found| gpus[found.gpu.index()].profiles[found.profile as usize].compute).sum()
+        };
+        prop_assert!(slices(reached) >= slices(from).min(slices(to)), "{} lost its GPU", spec.name);
     }
     Ok(())
 }
@@ -59,7 +69,7 @@ fn round(
     prop_assert_eq!(&target.clone().keeping(held, frozen), &target, "what is frozen changed");
     let diff = diff(world, held, &target);
     walk(host, held, &target, &diff)?;
-    no_strays(held, &target, &diff.reached)?;
+    no_strays(host, held, &target, &diff.reached)?;
     let reached = diff.reached.clone();
     match approve(world, STANDING, proposal, diff) {
         Ok(plan) => {
@@ -113,7 +123,7 @@ proptest! {
         }
         let diff = diff(host.world(), &from, &to);
         walk(&host, &from, &to, &diff)?;
-        no_strays(&from, &to, &diff.reached)?;
+        no_strays(&host, &from, &to, &diff.reached)?;
     }
 
     #[test]

@@ -262,7 +262,7 @@ fn vm(tape: &mut Tape, topology: &Topology, id: VmId, count: u64) -> VmSpec {
 
 fn gpu_slices(tape: &mut Tape, topology: &Topology) -> Bounds<u32> {
     let reservation = if topology.gpus().is_empty() || !tape.chance(1, 4) { 0 } else { 1 + below(tape, 3) };
-    Bounds { reservation, limit: reservation + below(tape, 4) }
+    Bounds { reservation, limit: reservation + below(tape, 8) }
 }
 
 fn device_wishes(tape: &mut Tape) -> Vec<DeviceWish> {

@@ -65,7 +65,7 @@ impl Tape {
 }
 
 pub(crate) fn tape(most: usize) -> impl Strategy<Value = Tape> {
-    vec(any::<u32>(), most / 4..=most).prop_map(Tape::new)
+    vec(any::<u32>(), most / 2..=most).prop_map(Tape::new)
 }
 
 /// A seed of its own for repeatable runs; `PROPTEST_RNG_SEED` and `PROPTEST_CASES` override.

@@ -112,23 +112,35 @@ fn classes(tape: &mut Tape, world: World<'_>) -> Vec<Vec<u32>> {
     (0..count).map(|_| world.topology.sockets().iter().map(&mut mask).collect()).collect()
 }
 
-/// What is held, without some, and with new ones where the GPU is free.
+/// What is held, without some that can go, and with new ones where GPU and owner have room.
 fn instances(tape: &mut Tape, world: World<'_>, held: &Assignment) -> Vec<GpuInstance> {
-    let takers: Vec<_> = world.vms.iter().filter(|spec| spec.gpu_slices.limit > 0).collect();
+    let profile = |instance: &GpuInstance| {
+        &world.topology.gpus()[instance.gpu.index()].profiles[instance.profile as usize]
+    };
     let mut instances = held.gpu_instances.clone();
-    instances.retain(|_| !tape.chance(1, 4));
+    let slices = |instances: &[GpuInstance], owner: &VmSpec| -> u32 {
+        let owned = instances.iter().filter(|instance| instance.owner == owner.id);
+        owned.map(|instance| profile(instance).compute).sum()
+    };
+    for instance in &held.gpu_instances {
+        let without: Vec<_> = instances.iter().filter(|other| *other != instance).copied().collect();
+        let owner = world.vm(instance.owner).expect("held is feasible");
+        if tape.chance(1, 2) && slices(&without, owner) >= owner.gpu_slices.reservation {
+            instances = without;
+        }
+    }
+    let takers: Vec<_> = world.vms.iter().filter(|spec| spec.gpu_slices.limit > 0).collect();
     for gpu in world.topology.gpus().iter().filter(|_| !takers.is_empty()) {
-        for _ in 0..tape.below(4) {
-            let profile = tape.below(gpu.profiles.len());
-            let (start, span) = (*tape.pick(&gpu.profiles[profile].starts), gpu.profiles[profile].span);
-            let owner = tape.pick(&takers).id;
-            let profile = u32::try_from(profile).expect("few");
-            let free = instances.iter().all(|other| {
-                let end = other.start + gpu.profiles[other.profile as usize].span;
-                other.gpu != gpu.id || end <= start || start + span <= other.start
+        for _ in 0..tape.below(6) {
+            let index = tape.below(gpu.profiles.len());
+            let (start, owner) = (*tape.pick(&gpu.profiles[index].starts), *tape.pick(&takers));
+            let index = u32::try_from(index).expect("few");
+            let new = GpuInstance { gpu: gpu.id, start, profile: index, owner: owner.id };
+            let free = instances.iter().filter(|other| other.gpu == gpu.id).all(|other| {
+                other.start + profile(other).span <= start || start + profile(&new).span <= other.start
             });
-            if free {
-                instances.push(GpuInstance { gpu: gpu.id, start, profile, owner });
+            if free && slices(&instances, owner) + profile(&new).compute <= owner.gpu_slices.limit {
+                instances.push(new);
             }
         }
     }
