@@ -4,7 +4,7 @@ use crate::assignment::{Assignment, CacheMask, DeviceHolding, GpuInstance, Grant
 use crate::ids::{ClassId, DeviceId, GpuId, NodeId, SocketId};
 use crate::topology::DeviceClass;
 use crate::units::{Bandwidth, ByteSize, MilliCpu};
-use crate::vm::VmSpec;
+use crate::vm::{Bounds, VmSpec};
 use crate::world::World;
 
 /// A VM whose reservation the host cannot keep next to the others'.
@@ -27,8 +27,11 @@ pub struct AdmissionError {
 /// devices that it must have, nearest first; and one class of service with the whole cache for all.
 ///
 /// # Errors
-/// The first VM whose reservation does not fit.
+/// The first VM whose reservation is above its own limit, or does not fit.
 pub fn admit(world: World<'_>) -> Result<Assignment, AdmissionError> {
+    for spec in world.vms {
+        coherent(spec)?;
+    }
     let mut desk = Desk::new(world);
     let mut order: Vec<usize> = (0..world.vms.len()).collect();
     order.sort_by_key(|position| {
@@ -42,9 +45,31 @@ pub fn admit(world: World<'_>) -> Result<Assignment, AdmissionError> {
     Ok(desk.assignment)
 }
 
+/// No grant can be at least the reservation and at most the limit where these are the wrong way round.
+fn coherent(spec: &VmSpec) -> Result<(), AdmissionError> {
+    fn ordered<T: Copy + Ord + ToString>(
+        spec: &VmSpec,
+        resource: &'static str,
+        bounds: Bounds<T>,
+    ) -> Result<(), AdmissionError> {
+        let Bounds { reservation, limit } = bounds;
+        if reservation <= limit { Ok(()) } else { Err(short(spec, resource, reservation, limit)) }
+    }
+    ordered(spec, "CPU time within its own limit", spec.cpu)?;
+    ordered(spec, "memory within its own limit", spec.memory)?;
+    ordered(spec, "memory bandwidth within its own limit", spec.memory_bandwidth)?;
+    ordered(spec, "GPU slices within its own limit", spec.gpu_slices)?;
+    spec.devices.iter().try_for_each(|wish| {
+        ordered(spec, "devices of a class within its own limit", wish.count)?;
+        ordered(spec, "device bandwidth within its own limit", wish.bandwidth)
+    })
+}
+
 struct Desk<'a> {
     world: World<'a>,
     assignment: Assignment,
+    /// VMs on each socket.
+    residents: Vec<usize>,
     cpu: Vec<MilliCpu>,
     bandwidth: Vec<Bandwidth>,
     memory: Vec<ByteSize>,
@@ -72,6 +97,7 @@ impl<'a> Desk<'a> {
                 classes,
                 gpu_instances: Vec::new(),
             },
+            residents: vec![0; topology.sockets().len()],
             cpu: topology.sockets().iter().map(crate::topology::Socket::cpu).collect(),
             bandwidth: topology.sockets().iter().map(|socket| topology.memory_bandwidth(socket.id)).collect(),
             memory: topology.nodes().iter().map(crate::topology::MemoryNode::available).collect(),
@@ -81,6 +107,7 @@ impl<'a> Desk<'a> {
 
     fn admit(&mut self, spec: &VmSpec) -> Result<(), AdmissionError> {
         let socket = self.choose_socket(spec)?;
+        self.residents[socket.index()] += 1;
         self.cpu[socket.index()] -= spec.cpu.reservation;
         self.bandwidth[socket.index()] -= spec.memory_bandwidth.reservation;
         let memory = self.take_memory(spec, socket)?;
@@ -113,8 +140,7 @@ impl<'a> Desk<'a> {
             let there = self.world.topology.sockets()[*socket].cpu().as_f64();
             let free = (self.cpu[*socket].as_f64() / there * 1e6).round();
             // VMs that reserve nothing are spread by count.
-            let vms = self.assignment.holdings.iter().filter(|held| held.socket.index() == *socket).count();
-            (free, std::cmp::Reverse(vms), std::cmp::Reverse(*socket))
+            (free, std::cmp::Reverse(self.residents[*socket]), std::cmp::Reverse(*socket))
         };
         (0..self.cpu.len())
             .filter(fits)
@@ -157,11 +183,13 @@ impl<'a> Desk<'a> {
         let ceiling = spec.wish(class).map_or_else(Bandwidth::default, |wish| wish.bandwidth.limit);
         let fits = |id: &DeviceId| {
             let device = &fabric.devices[id.index()];
-            let alone = fabric.companions(*id).len() == 1;
             let needs = wish.min(device.bandwidth);
-            let free = self.assignment.devices[id.index()].owner.is_none();
-            let room = fabric.route(*id).iter().all(|link| self.links[link.index()] >= needs);
-            device.class == class && fabric.is_assignable(*id) && free && alone && room
+            // What is cheap to ask comes first, as this is asked of every device.
+            device.class == class
+                && self.assignment.devices[id.index()].owner.is_none()
+                && fabric.is_assignable(*id)
+                && fabric.companions(*id).len() == 1
+                && fabric.route(*id).iter().all(|link| self.links[link.index()] >= needs)
         };
         let found = (0..fabric.devices.len())
             .map(DeviceId::at)

@@ -47,6 +47,7 @@ fn seen() -> BTreeMap<&'static str, usize> {
             diff.steps.iter().for_each(|step| *kinds.entry(name(step)).or_default() |= true);
             held = diff.reached;
         }
+        common::shuffle::shuffle(&mut tape, &host, &mut held);
         let whole = diff(host.world(), &first, &held);
         if !whole.deferred.is_empty() {
             kinds.insert("deferred", true);
@@ -83,8 +84,8 @@ fn random_cases_change_things_of_every_kind() {
         ("SetLink", 30),
         ("CreateInstance", 20),
         ("DestroyInstance", 10),
-        ("deferred", 5),
-        ("hand-over deferred", 1),
+        ("deferred", 15),
+        ("hand-over deferred", 8),
     ];
     for (kind, percent) in least {
         let cases = seen.get(kind).copied().unwrap_or(0);

@@ -215,24 +215,27 @@ fn gpus(tape: &mut Tape, parts: &mut Parts) {
 
 pub(crate) fn vms(tape: &mut Tape, topology: &Topology) -> Vec<VmSpec> {
     let count = tape.below(25);
+    // Three times as much as there is: those that are admitted fill the host to the brim.
+    let full = tape.chance(1, 3);
+    let parts = if full { count.div_ceil(3) } else { count } as u64;
     let mut id = 0;
     let mut vms = Vec::new();
     for _ in 0..count {
         id += u32::from(tape.chance(1, 6));
-        vms.push(vm(tape, topology, VmId(id), count as u64));
+        vms.push(vm(tape, topology, VmId(id), parts));
         id += 1;
     }
     vms
 }
 
-fn vm(tape: &mut Tape, topology: &Topology, id: VmId, count: u64) -> VmSpec {
+fn vm(tape: &mut Tape, topology: &Topology, id: VmId, parts: u64) -> VmSpec {
     let cpu: MilliCpu = topology.sockets().iter().map(Socket::cpu).sum();
     let memory: ByteSize = topology.nodes().iter().map(MemoryNode::available).sum();
     let bandwidth: Bandwidth =
         topology.sockets().iter().map(|socket| topology.memory_bandwidth(socket.id)).sum();
     let mut bounds = |whole: u64| {
         // A VM's even part of the host, and now and then far more.
-        let part = whole / count * if tape.chance(1, 12) { 8 } else { 1 };
+        let part = whole / parts * if tape.chance(1, 12) { 8 } else { 1 };
         let reservation = tape.between(0, part);
         let limit = if tape.chance(1, 12) {
             u64::MAX

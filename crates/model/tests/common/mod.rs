@@ -7,6 +7,7 @@
 pub(crate) mod capabilities;
 pub(crate) mod drift;
 pub(crate) mod host;
+pub(crate) mod shuffle;
 pub(crate) mod wishes;
 
 use halcyon_model::{Assignment, Capabilities, Families, Family, Topology, VmSpec, World, admit, check};
