@@ -160,7 +160,7 @@ fn totals(host: &Host, state: &Assignment) -> Vec<i128> {
 }
 
 proptest! {
-    #![proptest_config(config(160))]
+    #![proptest_config(config(1000))]
 
     #[test]
     fn every_instant_is_feasible_in_whatever_order_steps_end(mut tape in tape(5000)) {

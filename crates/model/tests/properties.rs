@@ -93,7 +93,7 @@ fn lived_in(tape: &mut Tape, rounds: usize) -> (Host, Assignment) {
 }
 
 proptest! {
-    #![proptest_config(config(160))]
+    #![proptest_config(config(1000))]
 
     #[test]
     fn what_is_admitted_keeps_the_rules(mut tape in tape(1200)) {

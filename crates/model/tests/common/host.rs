@@ -239,6 +239,8 @@ fn vm(tape: &mut Tape, topology: &Topology, id: VmId, parts: u64) -> VmSpec {
         let reservation = tape.between(0, part);
         let limit = if tape.chance(1, 12) {
             u64::MAX
+        } else if tape.chance(1, 40) {
+            reservation / 2
         } else {
             reservation.saturating_add(tape.between(0, whole / 2))
         };
