@@ -1,5 +1,7 @@
 //! The first assignment of a host: every VM gets its reservation, or it is said why that cannot be.
 
+use std::collections::BTreeSet;
+
 use crate::assignment::{Assignment, CacheMask, DeviceHolding, GpuInstance, Grant, Holding};
 use crate::ids::{ClassId, DeviceId, GpuId, NodeId, SocketId};
 use crate::topology::DeviceClass;
@@ -74,6 +76,22 @@ struct Desk<'a> {
     bandwidth: Vec<Bandwidth>,
     memory: Vec<ByteSize>,
     links: Vec<Bandwidth>,
+    /// By socket.
+    free: Vec<Free>,
+}
+
+/// Devices of each class that nobody owns and that can be owned alone.
+type Free = [BTreeSet<DeviceId>; DeviceClass::ALL.len()];
+
+fn free_devices(world: World<'_>) -> Vec<Free> {
+    let fabric = world.topology.fabric();
+    let mut free = vec![Free::default(); world.topology.sockets().len()];
+    for device in fabric.devices.iter().filter(|device| fabric.is_assignable(device.id)) {
+        if let Some(socket) = fabric.socket(device.id).filter(|_| fabric.companions(device.id).len() == 1) {
+            free[socket.index()][device.class as usize].insert(device.id);
+        }
+    }
+    free
 }
 
 impl<'a> Desk<'a> {
@@ -102,6 +120,7 @@ impl<'a> Desk<'a> {
             bandwidth: topology.sockets().iter().map(|socket| topology.memory_bandwidth(socket.id)).collect(),
             memory: topology.nodes().iter().map(crate::topology::MemoryNode::available).collect(),
             links: fabric.default_links().iter().map(|link| link.bandwidth()).collect(),
+            free: free_devices(world),
         }
     }
 
@@ -181,21 +200,17 @@ impl<'a> Desk<'a> {
         let fabric = self.world.topology.fabric();
         let wish = spec.wish(class).map_or_else(Bandwidth::default, |wish| wish.bandwidth.reservation);
         let ceiling = spec.wish(class).map_or_else(Bandwidth::default, |wish| wish.bandwidth.limit);
-        let fits = |id: &DeviceId| {
-            let device = &fabric.devices[id.index()];
-            let needs = wish.min(device.bandwidth);
-            // What is cheap to ask comes first, as this is asked of every device.
-            device.class == class
-                && self.assignment.devices[id.index()].owner.is_none()
-                && fabric.is_assignable(*id)
-                && fabric.companions(*id).len() == 1
-                && fabric.route(*id).iter().all(|link| self.links[link.index()] >= needs)
+        let fits = |id: &&DeviceId| {
+            let needs = wish.min(fabric.devices[id.index()].bandwidth);
+            fabric.route(**id).iter().all(|link| self.links[link.index()] >= needs)
         };
-        let found = (0..fabric.devices.len())
-            .map(DeviceId::at)
-            .filter(fits)
-            .min_by_key(|id| (fabric.socket(*id) != Some(socket), *id))
+        let first = |free: &Free| free[class as usize].iter().find(fits).copied();
+        let found = first(&self.free[socket.index()])
+            .or_else(|| self.free.iter().filter_map(first).min())
             .ok_or_else(|| short(spec, "devices of a class that it must have", class, "none"))?;
+        self.free.iter_mut().for_each(|free| {
+            free[class as usize].remove(&found);
+        });
         let most = fabric.devices[found.index()].bandwidth;
         let bandwidth = Grant { share: wish.min(most), ceiling: ceiling.min(most) };
         self.assignment.devices[found.index()] = DeviceHolding { owner: Some(spec.id), bandwidth };

@@ -2,7 +2,9 @@
 //!
 //! Every step is posted to accounts. What a step takes counts from the moment that it begins; what it
 //! gives back counts only when it is done. Whoever starts only steps that the ledger allows therefore
-//! keeps the host feasible at every instant, in whatever order the steps end.
+//! keeps the host feasible at every instant, in whatever order the steps end. Steps of one subject (a VM's
+//! compute, its memory, a device, …) follow one another, as each names what it starts from, and a step
+//! begins only when it [matches](Assignment::matches) what is held.
 
 use crate::assignment::{Assignment, GpuInstance, Grant};
 use crate::ids::{DeviceId, LinkId, NodeId, SocketId, VmId};

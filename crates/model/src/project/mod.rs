@@ -24,7 +24,8 @@ use crate::world::World;
 /// Projects a proposal to a feasible assignment.
 ///
 /// `held` must be feasible. The families in `frozen` stay as they are, as does everything that
-/// `world.capabilities` cannot change. Costs O(VMs + devices × depth of the fabric).
+/// `world.capabilities` cannot change. Costs O(VMs + devices × depth of the fabric) for each socket and
+/// memory node, of which there are few; where wishes for memory do not fit, twice per node more at most.
 #[must_use]
 pub fn project(world: World<'_>, held: &Assignment, frozen: Families, proposal: &Proposal) -> Assignment {
     let mut target = held.clone();
