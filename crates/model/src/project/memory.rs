@@ -24,28 +24,50 @@ pub(super) fn project_memory(world: World<'_>, wishes: &[Option<&VmWish>], targe
             holding.memory.clone_from(wished.as_ref().unwrap_or(before));
         }
         let Some(full) = trim_memory(world, target) else { return };
-        // A node that no more than held before is asked of is never full again: after as many rounds as
-        // there are nodes, all that would take more of the full one stay as they are, and so this ends.
-        let mut dropped = false;
-        for (position, before) in before.iter().enumerate() {
-            let asked = if attempt < nodes {
-                firm(world, target, position, full)
-            } else {
-                wished[position].as_deref().map_or(ByteSize::ZERO, |wish| on(wish, full))
-            };
-            if wished[position].is_some() && asked > on(before, full) {
-                wished[position] = None;
-                dropped = true;
-            }
-        }
-        if !dropped {
+        // A node of which nobody asks for more than it held is never full again, so this ends.
+        let dropped = if attempt < nodes {
+            largest_growth(world, target, &before, &wished, full)
+        } else {
+            (0..wished.len()).filter(|position| grows(&before, &wished, *position, full)).collect()
+        };
+        if dropped.is_empty() {
             // Only where what was held did not fit itself.
             for (holding, before) in target.holdings.iter_mut().zip(before) {
                 holding.memory = before;
             }
             return;
         }
+        dropped.into_iter().for_each(|position| wished[position] = None);
     }
+}
+
+fn grows(before: &[Memory], wished: &[Option<Memory>], position: usize, node: NodeId) -> bool {
+    wished[position].as_ref().is_some_and(|wish| on(wish, node) > on(&before[position], node))
+}
+
+/// The VMs whose reservations would lie on a full node with most more than they held there: just so many
+/// that the rest fits.
+fn largest_growth(
+    world: World<'_>,
+    target: &Assignment,
+    before: &[Memory],
+    wished: &[Option<Memory>],
+    node: NodeId,
+) -> Vec<usize> {
+    let firm: Vec<_> = (0..before.len()).map(|position| firm(world, target, position, node)).collect();
+    let available = world.topology.nodes()[node.index()].available();
+    let mut missing = firm.iter().copied().sum::<ByteSize>().saturating_sub(available);
+    let growth = |position: usize| firm[position].saturating_sub(on(&before[position], node));
+    let mut growing: Vec<usize> = (0..before.len())
+        .filter(|position| grows(before, wished, *position, node) && !growth(*position).is_zero())
+        .collect();
+    growing.sort_by_key(|position| std::cmp::Reverse(growth(*position)));
+    growing.retain(|position| {
+        let needed = !missing.is_zero();
+        missing = missing.saturating_sub(growth(*position));
+        needed
+    });
+    growing
 }
 
 fn on(memory: &[(NodeId, ByteSize)], node: NodeId) -> ByteSize {
