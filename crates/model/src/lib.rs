@@ -13,6 +13,7 @@ pub mod assignment;
 pub mod capability;
 pub mod check;
 pub mod diff;
+pub mod fair;
 pub mod ids;
 pub mod ledger;
 pub mod plan;
