@@ -63,15 +63,20 @@ pub struct Executor<J> {
     stuck: Vec<Step>,
 }
 
-/// What a step is carried out with.
-struct Site<'a, 'w, J> {
+/// Writes down what becomes of steps.
+struct Log<'a, J> {
     now: HostTime,
+    journal: &'a mut J,
+    events: Vec<Event>,
+}
+
+/// What a step is begun with.
+struct Site<'a, 'w, J> {
+    log: Log<'a, J>,
     world: World<'w>,
     ledger: Ledger<'w>,
     held: &'a mut Assignment,
     driver: &'a mut dyn Actuate,
-    journal: &'a mut J,
-    events: Vec<Event>,
 }
 
 impl<J: Journal> Executor<J> {
@@ -144,8 +149,25 @@ impl<J: Journal> Executor<J> {
         self.stuck.iter().any(|stuck| stuck.touches_same(step))
     }
 
-    /// Polls what is under way and begins what can begin. `held` is what the machine was read to hold,
-    /// and is kept up with what gets done.
+    /// Asks after what is under way. To be called before the machine is read, so that what is read
+    /// contains what is reported as done.
+    ///
+    /// # Errors
+    /// When the journal cannot be written.
+    pub fn settle(&mut self, now: HostTime, driver: &mut dyn Actuate) -> Result<Vec<Event>, JournalError> {
+        let mut log = Log { now, journal: &mut self.journal, events: Vec::new() };
+        for transaction in self.lanes.iter_mut().flatten() {
+            for task in transaction.tasks.iter_mut().filter(|task| task.flight.is_some()) {
+                transaction.undoing |= task.poll(transaction.plan, driver, &mut log)?;
+            }
+        }
+        let events = log.events;
+        self.close_lanes();
+        Ok(events)
+    }
+
+    /// Begins what can begin. `held` is what the machine was read to hold, and is kept up with what is
+    /// done at once.
     ///
     /// # Errors
     /// When the journal cannot be written; nothing is begun then that is not in it.
@@ -160,70 +182,58 @@ impl<J: Journal> Executor<J> {
             return Ok(Vec::new());
         }
         let mut ledger = Ledger::new(world, held);
-        for task in self.lanes.iter().flatten().flat_map(|lane| &lane.tasks) {
+        for task in
+            self.lanes.iter().flatten().flat_map(|lane| &lane.tasks).filter(|task| task.flight.is_some())
+        {
             match task.state {
-                StepState::Started => ledger.begin(&task.step),
-                StepState::UndoStarted if task.flight.is_some() => ledger.begin(&task.step.inverse()),
-                _ => {}
+                StepState::UndoStarted => ledger.begin(&task.step.inverse()),
+                _ => ledger.begin(&task.step),
             }
         }
-        let Self { journal, lanes, stuck } = self;
-        let mut site = Site { now, world, ledger, held, driver, journal, events: Vec::new() };
-        for lane in lanes.iter_mut() {
-            if let Some(transaction) = lane {
-                transaction.advance(&mut site)?;
-                if transaction.is_over() {
-                    let lost = transaction.tasks.iter().filter(|task| task.state == StepState::Stuck);
-                    stuck.extend(lost.map(|task| task.step.clone()));
-                    *lane = None;
-                }
+        let log = Log { now, journal: &mut self.journal, events: Vec::new() };
+        let mut site = Site { log, world, ledger, held, driver };
+        for transaction in self.lanes.iter_mut().flatten() {
+            transaction.advance(&mut site)?;
+        }
+        let events = site.log.events;
+        self.close_lanes();
+        Ok(events)
+    }
+
+    fn close_lanes(&mut self) {
+        for lane in &mut self.lanes {
+            if let Some(transaction) = lane.take_if(|transaction| transaction.is_over()) {
+                let lost = transaction.tasks.into_iter().filter(|task| task.state == StepState::Stuck);
+                self.stuck.extend(lost.map(|task| task.step));
             }
         }
-        Ok(site.events)
     }
 }
 
 impl Transaction {
     fn advance<J: Journal>(&mut self, site: &mut Site<'_, '_, J>) -> Result<(), JournalError> {
-        let plan = self.plan;
-        for task in self.tasks.iter_mut().filter(|task| task.flight.is_some()) {
-            self.undoing |= task.poll(plan, site)?;
-        }
-        if self.undoing {
-            return self.undo(site);
-        }
         let mut waiting = false;
         for task in &mut self.tasks {
             // The steps of the cache depend on each other in ways that no account shows.
-            if task.state == StepState::Planned && !(waiting && task.step.family() == Family::Cache) {
-                self.undoing |= task.start(plan, site)?;
+            let in_turn = !(waiting && task.step.family() == Family::Cache);
+            if task.state == StepState::Planned && in_turn && !self.undoing {
+                self.undoing |= task.start(self.plan, site)?;
             }
             waiting |= !task.state.is_settled();
         }
-        if self.undoing {
-            return self.undo(site);
-        }
         let under_way = self.tasks.iter().any(|task| task.flight.is_some());
-        if waiting && !under_way {
-            self.drop_waiting(site)?;
-        }
-        Ok(())
-    }
-
-    /// Nothing is under way that could make room any more.
-    fn drop_waiting<J: Journal>(&mut self, site: &mut Site<'_, '_, J>) -> Result<(), JournalError> {
-        for task in self.tasks.iter_mut().filter(|task| task.state == StepState::Planned) {
-            task.become_state(StepState::Dropped, self.plan, None, site)?;
-        }
-        Ok(())
-    }
-
-    /// Leads back, last first, one step at a time, once nothing is under way.
-    fn undo<J: Journal>(&mut self, site: &mut Site<'_, '_, J>) -> Result<(), JournalError> {
-        self.drop_waiting(site)?;
-        if self.tasks.iter().any(|task| task.flight.is_some()) {
+        if under_way {
             return Ok(());
         }
+        // Nothing can make room any more for what still waits.
+        for task in self.tasks.iter_mut().filter(|task| task.state == StepState::Planned) {
+            task.become_state(StepState::Dropped, self.plan, None, &mut site.log)?;
+        }
+        if self.undoing { self.undo(site) } else { Ok(()) }
+    }
+
+    /// Leads back, last first, one step at a time.
+    fn undo<J: Journal>(&mut self, site: &mut Site<'_, '_, J>) -> Result<(), JournalError> {
         for task in self.tasks.iter_mut().rev() {
             if !task.undo(self.plan, site)? {
                 return Ok(());
@@ -233,11 +243,10 @@ impl Transaction {
     }
 
     fn is_over(&self) -> bool {
-        let last = |task: &Task| match task.state {
+        self.tasks.iter().all(|task| match task.state {
             StepState::Succeeded => !self.undoing,
             state => state.is_settled(),
-        };
-        self.tasks.iter().all(last)
+        })
     }
 }
 
@@ -247,11 +256,11 @@ impl Task {
         state: StepState,
         plan: Generation,
         note: Option<String>,
-        site: &mut Site<'_, '_, J>,
+        log: &mut Log<'_, J>,
     ) -> Result<(), JournalError> {
         debug_assert!(self.state.may_become(state), "{:?} became {state:?}", self.state);
-        site.journal.record(Entry {
-            at: site.now,
+        log.journal.record(Entry {
+            at: log.now,
             plan,
             index: self.index,
             state,
@@ -260,8 +269,8 @@ impl Task {
         })?;
         self.state = state;
         if state != StepState::Started && state != StepState::UndoStarted {
-            let (step, at) = (self.step.clone(), site.now);
-            site.events.push(Event { at, plan, step, state, note, refused: false });
+            let (step, at) = (self.step.clone(), log.now);
+            log.events.push(Event { at, plan, step, state, note, refused: false });
         }
         Ok(())
     }
@@ -275,69 +284,65 @@ impl Task {
         if !site.held.matches(&self.step) || !site.ledger.allows(&self.step) {
             return Ok(false);
         }
-        self.become_state(StepState::Started, plan, None, site)?;
+        self.become_state(StepState::Started, plan, None, &mut site.log)?;
         site.ledger.begin(&self.step);
-        let progress = site.driver.begin(&self.step);
-        let progress = progress.unwrap_or_else(|error| Progress::Failed { why: error.to_string() });
-        self.take(progress, plan, site)
+        match site.begin(&self.step) {
+            Progress::UnderWay(ticket) => {
+                self.flight = Some(Flight { ticket, deadline: site.deadline(&self.step) });
+                Ok(false)
+            }
+            progress => {
+                if progress == Progress::Done {
+                    site.ledger.finish(&self.step);
+                    let _ = site.held.apply(&self.step);
+                } else {
+                    site.ledger.cancel(&self.step);
+                }
+                self.end(progress, plan, &mut site.log)
+            }
+        }
     }
 
     /// Looks after a step that is under way. True when it failed.
     fn poll<J: Journal>(
         &mut self,
         plan: Generation,
-        site: &mut Site<'_, '_, J>,
+        driver: &mut dyn Actuate,
+        log: &mut Log<'_, J>,
     ) -> Result<bool, JournalError> {
         let Some(flight) = self.flight else { return Ok(false) };
-        let progress = match site.driver.poll(flight.ticket) {
-            Progress::UnderWay(_) if site.now > flight.deadline => {
-                Progress::Failed { why: "no answer before its deadline".into() }
-            }
+        let progress = match driver.poll(flight.ticket) {
+            Progress::UnderWay(_) if log.now <= flight.deadline => return Ok(false),
+            Progress::UnderWay(_) => Progress::Failed { why: "no answer before its deadline".into() },
             progress => progress,
         };
         self.flight = None;
         if self.state == StepState::UndoStarted {
-            self.take_undo(progress, plan, site)?;
-            return Ok(false);
+            return self.end_undo(progress, plan, log).map(|()| false);
         }
-        self.take(progress, plan, site)
+        self.end(progress, plan, log)
     }
 
-    fn take<J: Journal>(
+    /// Notes how the step ended. True when it failed.
+    fn end<J: Journal>(
         &mut self,
         progress: Progress,
         plan: Generation,
-        site: &mut Site<'_, '_, J>,
+        log: &mut Log<'_, J>,
     ) -> Result<bool, JournalError> {
         match progress {
-            Progress::UnderWay(ticket) => {
-                self.flight = Some(Flight { ticket, deadline: site.deadline(&self.step) });
-                Ok(false)
-            }
-            Progress::Done => {
-                site.ledger.finish(&self.step);
-                if site.held.apply(&self.step).is_err() {
-                    let note = Some("done, but the machine was not where the step started from".into());
-                    self.become_state(StepState::Failed, plan, note, site)?;
-                    return Ok(true);
-                }
-                self.become_state(StepState::Succeeded, plan, None, site)?;
-                Ok(false)
-            }
+            Progress::UnderWay(_) => Ok(false),
+            Progress::Done => self.become_state(StepState::Succeeded, plan, None, log).map(|()| false),
             Progress::Refused { why } => {
-                site.ledger.cancel(&self.step);
-                self.become_state(StepState::Failed, plan, Some(why), site)?;
-                if let Some(event) = site.events.last_mut() {
+                self.become_state(StepState::Failed, plan, Some(why), log)?;
+                if let Some(event) = log.events.last_mut() {
                     event.refused = true;
                 }
-                self.become_state(StepState::UndoStarted, plan, None, site)?;
-                self.become_state(StepState::Undone, plan, None, site)?;
-                Ok(false)
+                self.become_state(StepState::UndoStarted, plan, None, log)?;
+                self.become_state(StepState::Undone, plan, None, log).map(|()| false)
             }
             Progress::Failed { why } => {
-                site.ledger.cancel(&self.step);
-                self.become_state(StepState::Failed, plan, Some(why), site)?;
-                Ok(true)
+                self.become_state(StepState::Failed, plan, Some(why), log).map(|()| true)
             }
         }
     }
@@ -352,51 +357,51 @@ impl Task {
             return Ok(true);
         }
         if self.state != StepState::UndoStarted {
-            self.become_state(StepState::UndoStarted, plan, None, site)?;
+            self.become_state(StepState::UndoStarted, plan, None, &mut site.log)?;
         }
         let inverse = self.step.inverse();
         self.tries += 1;
-        site.ledger.begin(&inverse);
-        let progress = site.driver.begin(&inverse);
-        let progress = progress.unwrap_or_else(|error| Progress::Failed { why: error.to_string() });
-        self.take_undo(progress, plan, site)?;
+        match site.begin(&inverse) {
+            Progress::UnderWay(ticket) => {
+                self.flight = Some(Flight { ticket, deadline: site.deadline(&inverse) });
+            }
+            progress => {
+                if progress == Progress::Done {
+                    // A step that failed may have left nothing to lead back.
+                    let _ = site.held.apply(&inverse);
+                }
+                self.end_undo(progress, plan, &mut site.log)?;
+            }
+        }
         Ok(self.state.is_settled())
     }
 
-    fn take_undo<J: Journal>(
+    fn end_undo<J: Journal>(
         &mut self,
         progress: Progress,
         plan: Generation,
-        site: &mut Site<'_, '_, J>,
+        log: &mut Log<'_, J>,
     ) -> Result<(), JournalError> {
-        let inverse = self.step.inverse();
         match progress {
-            Progress::UnderWay(ticket) => {
-                self.flight = Some(Flight { ticket, deadline: site.deadline(&inverse) });
-                Ok(())
+            Progress::Done => self.become_state(StepState::Undone, plan, None, log),
+            Progress::Refused { why } | Progress::Failed { why } if self.tries >= UNDO_TRIES => {
+                self.become_state(StepState::Stuck, plan, Some(why), log)
             }
-            Progress::Done => {
-                site.ledger.finish(&inverse);
-                // A step that failed may have left nothing to lead back.
-                let _ = site.held.apply(&inverse);
-                self.become_state(StepState::Undone, plan, None, site)
-            }
-            Progress::Refused { why } | Progress::Failed { why } => {
-                site.ledger.cancel(&inverse);
-                if self.tries < UNDO_TRIES {
-                    return Ok(());
-                }
-                self.become_state(StepState::Stuck, plan, Some(why), site)
-            }
+            // It is tried again in the next cycle.
+            Progress::UnderWay(_) | Progress::Refused { .. } | Progress::Failed { .. } => Ok(()),
         }
     }
 }
 
 impl<J> Site<'_, '_, J> {
+    fn begin(&mut self, step: &Step) -> Progress {
+        self.driver.begin(step).unwrap_or_else(|error| Progress::Failed { why: error.to_string() })
+    }
+
     /// Generous: a slow change is not a failed one.
     fn deadline(&self, step: &Step) -> HostTime {
         let usual =
             self.world.capabilities.get(step.kind()).map_or(Duration::ZERO, |control| control.latency);
-        self.now + usual * 20 + Duration::from_secs(10)
+        self.log.now + usual * 20 + Duration::from_secs(10)
     }
 }

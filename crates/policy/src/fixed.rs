@@ -48,7 +48,7 @@ impl Policy for Reservation {
     }
 
     fn decide(&mut self, view: &View<'_>) -> Proposal {
-        self.settled.unless_settled(view, |view| as_asked(view))
+        self.settled.unless_settled(view, as_asked)
     }
 }
 
