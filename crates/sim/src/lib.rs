@@ -1,1 +1,2 @@
-//! placeholder
+//! The simulated host and what runs on it.
+pub mod trace;
