@@ -20,8 +20,9 @@ pub use changes::typical;
 pub use host::{Host, parse_host};
 pub use vms::{MOST_VMS, parse_vms};
 
-/// The longest text that is looked at, in bytes.
-pub const MOST_BYTES: usize = 16 << 20;
+/// The longest text that is looked at, in bytes: room for [`MOST_VMS`] VMs of 800 bytes each. The worst
+/// text costs the parser some 170 times its size in memory before it is refused.
+pub const MOST_BYTES: usize = 8 << 20;
 
 /// The most characters of hostile text that one message repeats.
 const MOST_CHARS: usize = 400;

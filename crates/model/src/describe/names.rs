@@ -38,7 +38,7 @@ impl fmt::Display for Kind {
             Self::Memory => "memory",
             Self::Pool => "lane pool",
             Self::Port => "port",
-            Self::Upstream => "upstream port",
+            Self::Upstream => "switch's upstream port",
             Self::Switch => "switch",
             Self::Device => "device",
             Self::Vm => "VM",
