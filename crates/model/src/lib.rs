@@ -12,6 +12,7 @@ pub mod admit;
 pub mod assignment;
 pub mod capability;
 pub mod check;
+pub mod describe;
 pub mod diff;
 pub mod fair;
 pub mod ids;
