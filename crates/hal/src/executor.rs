@@ -400,8 +400,6 @@ impl<J> Site<'_, '_, J> {
 
     /// Generous: a slow change is not a failed one.
     fn deadline(&self, step: &Step) -> HostTime {
-        let usual =
-            self.world.capabilities.get(step.kind()).map_or(Duration::ZERO, |control| control.latency);
-        self.log.now + usual * 20 + Duration::from_secs(10)
+        self.log.now.saturating_add(self.driver.estimate(step).saturating_mul(3) + Duration::from_secs(10))
     }
 }

@@ -1,8 +1,9 @@
 //! The two halves of every driver: one that reads and one that changes. Observers get only the first.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use halcyon_model::{Capabilities, HostTime, Snapshot, Step, Topology, VmSpec, World};
+use halcyon_model::{Capabilities, Snapshot, Step, Topology, VmSpec, World};
 
 /// What a host has and may do. Replaced as a whole when VMs come or go.
 #[derive(Debug, Clone)]
@@ -38,6 +39,9 @@ pub trait Observe {
 
 /// The half of a driver that changes.
 pub trait Actuate {
+    /// How long a step is likely to take. Far longer counts as no answer.
+    fn estimate(&self, step: &Step) -> Duration;
+
     /// Begins a change. A step that is already done is done at once: beginning twice does no harm.
     ///
     /// # Errors
@@ -95,10 +99,4 @@ pub struct ActuateError {
     pub step: String,
     /// What stands against it.
     pub why: String,
-}
-
-/// Tells the time. Everything that needs it is handed a clock.
-pub trait Clock {
-    /// Time since Halcyon started; never goes back.
-    fn now(&self) -> HostTime;
 }

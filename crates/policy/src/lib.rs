@@ -6,7 +6,7 @@ mod reactive;
 
 pub use fixed::{Proportional, Reservation, Static};
 pub use history::{Estimate, History, Window};
-pub use reactive::{Reactive, Tuning};
+pub use reactive::{Foresight, Reactive, Tuning};
 
 use halcyon_model::{Families, Proposal, Snapshot, World};
 

@@ -85,35 +85,49 @@ impl SimHost {
         Ok(())
     }
 
+    /// What is to be led back must not land any more.
+    fn call_off(&mut self, step: &Step) {
+        self.flights.under_way.retain(|flight| flight.step != *step);
+    }
+
     fn position(&self, step: &Step) -> Option<usize> {
         step.vm().and_then(|vm| self.inventory.world().position(vm))
     }
 
-    /// How long a step takes, and how it will end.
-    fn foresee(&mut self, step: &Step) -> (Duration, End) {
-        let latency =
-            self.inventory.capabilities.get(step.kind()).map_or(Duration::ZERO, |control| control.latency);
+    /// How long a step takes.
+    fn duration(&self, step: &Step) -> Duration {
+        let parameters = &self.parameters;
         match step {
             Step::SetMemory { from, to, .. } if to < from => {
-                let shrinks = from.as_f64() - to.as_f64();
-                let Some(position) = self.position(step) else { return (latency, End::Failed) };
-                let vm = &self.vms[position];
-                if vm.memory - shrinks < 0.95 * vm.working_set {
-                    return (self.parameters.refusal_after, End::Refused);
-                }
-                (seconds(shrinks / self.parameters.balloon_inflate_bytes_s), End::Done)
+                seconds((from.as_f64() - to.as_f64()) / parameters.balloon_inflate_bytes_s)
             }
             Step::SetMemory { from, to, .. } => {
-                (seconds((to.as_f64() - from.as_f64()) / self.parameters.balloon_deflate_bytes_s), End::Done)
+                seconds((to.as_f64() - from.as_f64()) / parameters.balloon_deflate_bytes_s)
             }
-            Step::MigrateMemory { size, .. } => {
-                (seconds(size.as_f64() / self.parameters.migrate_bytes_s), End::Done)
+            Step::MigrateMemory { size, .. } => seconds(size.as_f64() / parameters.migrate_bytes_s),
+            _ => {
+                self.inventory.capabilities.get(step.kind()).map_or(Duration::ZERO, |control| control.latency)
+            }
+        }
+    }
+
+    /// How a step will end, and when.
+    fn foresee(&mut self, step: &Step) -> (Duration, End) {
+        let takes = self.duration(step);
+        match step {
+            Step::SetMemory { from, to, .. } if to < from => {
+                let Some(position) = self.position(step) else { return (takes, End::Failed) };
+                let vm = &self.vms[position];
+                let left = vm.memory - (from.as_f64() - to.as_f64());
+                // A guest does not give up what it uses.
+                let refuses = left < 0.95 * vm.working_set;
+                if refuses { (self.parameters.refusal_after, End::Refused) } else { (takes, End::Done) }
             }
             Step::Detach { .. } | Step::Attach { .. } => {
                 let fails = self.noise.chance(self.parameters.device_failure);
-                (latency, if fails { End::Failed } else { End::Done })
+                (takes, if fails { End::Failed } else { End::Done })
             }
-            _ => (latency, End::Done),
+            _ => (takes, End::Done),
         }
     }
 
@@ -126,7 +140,7 @@ impl SimHost {
         self.changes += 1;
         match step {
             Step::SetLink { link, .. } => {
-                self.fabric.down_s[link.index()] += control.interruption.as_secs_f64()
+                self.fabric.down_s[link.index()] += control.interruption.as_secs_f64();
             }
             Step::Detach { devices, .. } | Step::Attach { devices, .. } => {
                 for (device, _) in devices {
@@ -157,11 +171,16 @@ fn refuse(step: &Step, why: &str) -> ActuateError {
 }
 
 impl Actuate for SimHost {
+    fn estimate(&self, step: &Step) -> Duration {
+        self.duration(step)
+    }
+
     fn begin(&mut self, step: &Step) -> Result<Progress, ActuateError> {
         if !self.inventory.capabilities.allows(step.kind()) {
             return Err(refuse(step, "this host cannot change that"));
         }
         if !self.assignment.matches(step) {
+            self.call_off(&step.inverse());
             let there = self.assignment.matches(&step.inverse());
             return if there {
                 Ok(Progress::Done)

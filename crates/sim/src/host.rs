@@ -82,6 +82,7 @@ pub(crate) struct Vm {
     counters: Counters,
     published: Counters,
     window: Window,
+    window_alone: Window,
     utility: Option<f64>,
     score: VmScore,
     pub(crate) refuses_until: Option<HostTime>,
@@ -218,6 +219,7 @@ impl SimHost {
         if self.now >= self.window_end {
             self.window_end += self.parameters.window;
             for (vm, spec) in self.vms.iter_mut().zip(&self.inventory.vms) {
+                vm.score.alone += vm.window_alone.take().unwrap_or(0.0);
                 vm.window.close(spec.objective, &mut vm.score);
             }
         }
@@ -290,6 +292,7 @@ impl Vm {
             counters: Counters::default(),
             published: Counters::default(),
             window: Window::default(),
+            window_alone: Window::default(),
             utility: None,
             score: VmScore::default(),
             refuses_until: None,
@@ -326,28 +329,30 @@ impl Vm {
         done: f64,
     ) {
         let arrived = self.arrival * seconds;
-        let mut now = Window::default();
-        if let Objective::Latency { p99 } = spec.objective {
-            let service = Service {
-                arrival: self.arrival,
-                capacity: self.cpu_within_reach * speed,
-                cores: self.cpu_within_reach,
-                speed,
-                backlog: (waiting + self.backlog) / 2.0,
-                request: self.workload.application.request.as_secs_f64(),
-            };
-            now.add(arrived * service.in_time(p99.as_secs_f64()), arrived);
-            // Whoever waits longer than this has gone away.
-            let patience = parameters.patience.as_secs_f64() * spec.cpu.limit.as_f64() / 1000.0;
-            self.backlog = self.backlog.min(patience);
-        } else {
-            let alone = (self.alone * seconds).min(self.backlog_alone + arrived);
-            self.backlog_alone += arrived - alone;
-            now.add(done, alone);
-        }
-        self.utility = now.utility();
-        let (good, all) = now.parts();
+        let waiting_alone = self.backlog_alone;
+        let alone = (self.alone * seconds).min(waiting_alone + arrived);
+        self.backlog_alone = waiting_alone + arrived - alone;
+        let (good, all, best) = match spec.objective {
+            Objective::Latency { p99 } => {
+                let request = self.workload.application.request.as_secs_f64();
+                let in_time = |cores: f64, speed: f64, backlog: f64| {
+                    let capacity = cores * speed;
+                    let service = Service { arrival: self.arrival, capacity, cores, speed, backlog, request };
+                    service.in_time(p99.as_secs_f64())
+                };
+                let here = in_time(self.cpu_within_reach, speed, (waiting + self.backlog) / 2.0);
+                let best = in_time(self.alone, 1.0, (waiting_alone + self.backlog_alone) / 2.0);
+                // Whoever waits longer than this has gone away.
+                let patience = parameters.patience.as_secs_f64() * spec.cpu.limit.as_f64() / 1000.0;
+                self.backlog = self.backlog.min(patience);
+                self.backlog_alone = self.backlog_alone.min(patience);
+                (arrived * here, arrived, arrived * best)
+            }
+            Objective::Throughput | Objective::BestEffort => (done, alone, alone),
+        };
+        self.utility = (all > 0.0).then(|| (good / all).clamp(0.0, 1.0));
         self.window.add(good, all);
+        self.window_alone.add(best, all);
     }
 
     fn count(&mut self, seconds: f64, io_factor: f64, awake: f64) {

@@ -10,6 +10,8 @@ const IN_TIME: f64 = 0.99;
 pub struct VmScore {
     /// Sum of the utilities of its windows, each 0 to 1.
     pub utility: f64,
+    /// The same, had it had all its limits and the host to itself.
+    pub alone: f64,
     /// Windows in which anything was asked of it.
     pub windows: u64,
     /// Windows in which it missed its objective; only latency-critical VMs have any.
@@ -24,6 +26,13 @@ impl VmScore {
     #[allow(clippy::cast_precision_loss)]
     pub fn mean(&self) -> f64 {
         if self.windows == 0 { 1.0 } else { self.utility / self.windows as f64 }
+    }
+
+    /// What its mean utility could be at the very most.
+    #[must_use]
+    #[allow(clippy::cast_precision_loss)]
+    pub fn bound(&self) -> f64 {
+        if self.windows == 0 { 1.0 } else { self.alone / self.windows as f64 }
     }
 }
 
@@ -42,17 +51,14 @@ impl Window {
         self.all += all;
     }
 
-    pub(crate) fn parts(&self) -> (f64, f64) {
-        (self.good, self.all)
-    }
-
-    /// The utility so far; nothing if nothing was asked.
-    pub(crate) fn utility(&self) -> Option<f64> {
-        (self.all > 1e-9).then(|| (self.good / self.all).clamp(0.0, 1.0))
+    /// Closes the window: its utility, or nothing if nothing was asked.
+    pub(crate) fn take(&mut self) -> Option<f64> {
+        let Self { good, all } = std::mem::take(self);
+        (all > 1e-9).then(|| (good / all).clamp(0.0, 1.0))
     }
 
     pub(crate) fn close(&mut self, objective: Objective, score: &mut VmScore) {
-        if let Some(utility) = self.utility() {
+        if let Some(utility) = self.take() {
             score.windows += 1;
             score.utility += utility;
             if matches!(objective, Objective::Latency { .. }) {
@@ -60,7 +66,6 @@ impl Window {
                 score.violations += u64::from(utility < IN_TIME);
             }
         }
-        *self = Self::default();
     }
 }
 
@@ -69,6 +74,8 @@ impl Window {
 pub struct Score {
     /// Mean utility weighted by VM weight, less the charged cost of changes.
     pub utility: f64,
+    /// What no assignment can exceed: every VM alone, and changes free of charge.
+    pub bound: f64,
     /// Share of judged windows that missed their objective.
     pub violations: f64,
     /// The lowest mean utility of any VM.
@@ -83,11 +90,12 @@ impl Score {
     #[must_use]
     #[allow(clippy::cast_precision_loss)]
     pub fn new(vms: impl Iterator<Item = (VmId, f64, VmScore)>, charged: f64, seconds: f64) -> Self {
-        let (mut utility, mut weights, mut worst) = (0.0, 0.0, 1.0_f64);
+        let (mut utility, mut bound, mut weights, mut worst) = (0.0, 0.0, 0.0, 1.0_f64);
         let (mut missed, mut judged) = (0, 0);
         let mut scores = Vec::new();
         for (vm, weight, score) in vms {
             utility += weight * score.mean();
+            bound += weight * score.bound();
             weights += weight;
             worst = worst.min(score.mean());
             missed += score.violations;
@@ -98,6 +106,7 @@ impl Score {
         let cost = if seconds > 0.0 { charged / (weights * seconds) } else { 0.0 };
         Self {
             utility: utility / weights - cost,
+            bound: bound / weights,
             violations: if judged > 0 { missed as f64 / judged as f64 } else { 0.0 },
             worst_vm: worst,
             vms: scores,

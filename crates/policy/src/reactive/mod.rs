@@ -15,6 +15,11 @@ use halcyon_model::{DeviceId, HostTime, Objective, Proposal, VmSpec, VmWish};
 use crate::common::hand_out_devices;
 use crate::{Policy, View};
 
+/// How far ahead knowledge of the future is used for what changes at once.
+const FORESEEN_CPU: Duration = Duration::from_secs(5);
+/// And for memory, which takes its time.
+const FORESEEN_MEMORY: Duration = Duration::from_secs(120);
+
 /// The parameters of [`Reactive`], with defaults that work on most hosts.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tuning {
@@ -57,10 +62,20 @@ impl Default for Tuning {
     }
 }
 
+/// What is known of the future, for a policy that is to show what could be reached at best.
+pub trait Foresight: std::fmt::Debug + Send {
+    /// The most CPU time that the VM at `position` will want between two moments, in thousandths.
+    fn cpu(&self, position: usize, from: HostTime, to: HostTime) -> f64;
+
+    /// Its largest working set between two moments, in bytes.
+    fn working_set(&self, position: usize, from: HostTime, to: HostTime) -> f64;
+}
+
 /// The hand-made controller.
 #[derive(Debug, Default)]
 pub struct Reactive {
     tuning: Tuning,
+    foresight: Option<Box<dyn Foresight>>,
     memory_at: Option<HostTime>,
     placement_at: Option<HostTime>,
     fabric_at: Option<HostTime>,
@@ -77,9 +92,22 @@ impl Reactive {
         Self { tuning, ..Self::default() }
     }
 
+    /// The controller that knows instead of guessing; it goes by the name `clairvoyant`.
+    #[must_use]
+    pub fn clairvoyant(foresight: Box<dyn Foresight>, tuning: Tuning) -> Self {
+        Self { tuning, foresight: Some(foresight), ..Self::default() }
+    }
+
     /// What the VM at `position` is expected to use of its CPUs, in thousandths, without headroom.
     fn expected_cpu(&self, view: &View<'_>, position: usize) -> Option<f64> {
         let limit = view.world.vms[position].cpu.limit.as_f64();
+        if let Some(foresight) = &self.foresight {
+            let now = view.snapshot.at;
+            let coming = foresight.cpu(position, now, now + FORESEEN_CPU);
+            // What waits already has to be worked off as well.
+            let waiting = view.history.estimate(position).and_then(|known| known.cpu.last());
+            return Some(coming.max(waiting.unwrap_or(0.0)).min(limit));
+        }
         let recent = view.history.estimate(position)?.cpu.percentile(self.tuning.percentile)?;
         Some(recent.min(limit))
     }
@@ -96,7 +124,7 @@ impl Reactive {
 
 impl Policy for Reactive {
     fn name(&self) -> &'static str {
-        "reactive"
+        if self.foresight.is_some() { "clairvoyant" } else { "reactive" }
     }
 
     fn decide(&mut self, view: &View<'_>) -> Proposal {
