@@ -73,7 +73,6 @@ struct Log<'a, J> {
 /// What a step is begun with.
 struct Site<'a, 'w, J> {
     log: Log<'a, J>,
-    world: World<'w>,
     ledger: Ledger<'w>,
     held: &'a mut Assignment,
     driver: &'a mut dyn Actuate,
@@ -191,7 +190,7 @@ impl<J: Journal> Executor<J> {
             }
         }
         let log = Log { now, journal: &mut self.journal, events: Vec::new() };
-        let mut site = Site { log, world, ledger, held, driver };
+        let mut site = Site { log, ledger, held, driver };
         for transaction in self.lanes.iter_mut().flatten() {
             transaction.advance(&mut site)?;
         }
