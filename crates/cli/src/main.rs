@@ -13,8 +13,12 @@ enum Halcyon {
     Doctor(doctor::Args),
 }
 
-fn main() -> anyhow::Result<ExitCode> {
-    match Halcyon::parse() {
+fn main() -> ExitCode {
+    let outcome = match Halcyon::parse() {
         Halcyon::Doctor(args) => doctor::run(&args),
-    }
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("halcyon: {error:#}");
+        ExitCode::FAILURE
+    })
 }

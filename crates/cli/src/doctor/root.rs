@@ -150,6 +150,13 @@ impl Root {
         }
     }
 
+    /// Whether what is at `path` opens for reading. For device nodes that do nothing on being opened:
+    /// a container may refuse a device whose mode bits allow it.
+    pub(crate) fn opens(&self, path: &str) -> Reading<()> {
+        let at = self.resolve(path)?;
+        File::open(at).map(drop).map_err(|error| failed(path, &error))
+    }
+
     fn metadata(&self, path: &str) -> Reading<Metadata> {
         let at = self.resolve(path)?;
         fs::metadata(at).map_err(|error| failed(path, &error))

@@ -1,7 +1,7 @@
 //! NVIDIA GPUs: the devices, their driver, the library that measures them (NVML), and whether they can
 //! be cut into MIG instances. Read from the driver's own files; NVML itself is not called.
 
-use super::super::finding::{Area, Finding, listing};
+use super::super::finding::{Area, Finding, Status, listing};
 use super::super::root::{Reading, Root, if_there};
 use super::pci::{self, Function};
 
@@ -46,6 +46,12 @@ fn gpus(root: &Root) -> Reading<Finding> {
         (false, _) => Area::Gpu.ready(name, format!("{} from NVIDIA: {}", nvidia.len(), listing(&nvidia, 8))),
         (true, false) => Area::Gpu
             .missing(name, format!("none from NVIDIA; other display devices: {}", listing(&others, 4))),
+        (true, true) if !pci::untold(&functions).is_empty() => {
+            let untold = listing(&pci::untold(&functions), 4);
+            let detail =
+                format!("none for certain, but the class of these functions cannot be read: {untold}");
+            Finding::new(Area::Gpu, name, Status::Unknown, &detail)
+        }
         (true, true) => Area::Gpu.missing(name, "none"),
     })
 }
@@ -131,7 +137,6 @@ fn mig(root: &Root) -> Reading<Finding> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::finding::Status;
     use super::super::super::fixture::{Tree, named};
     use super::*;
 
@@ -185,5 +190,9 @@ mod tests {
             "none from NVIDIA; other display devices: 0000:00:02.0 [1234:????]"
         );
         assert_eq!(named(&check(&h100().root().deny(DRIVER)), "nvidia-driver").0, Status::Unknown);
+        let garbage = Tree::new().file("sys/bus/pci/devices/0000:00:02.0/class", "???");
+        assert_eq!(named(&check(&garbage.root()), "gpus").0, Status::Unknown);
+        let refused = check(&h100().root().deny("sys/bus/pci/devices/0000:17:00.0/class"));
+        assert_eq!(named(&refused, "gpus").0, Status::Unknown);
     }
 }

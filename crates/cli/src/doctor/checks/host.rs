@@ -7,13 +7,7 @@ use super::super::finding::{Area, Finding, listing};
 use super::super::root::{Reading, Root, broken, if_there};
 
 /// The capabilities that acting on a host takes, by their bit in `CapEff` (linux/capability.h).
-const NEEDED: &[(u32, &str)] = &[
-    (1, "CAP_DAC_OVERRIDE"),
-    (17, "CAP_SYS_RAWIO"),
-    (21, "CAP_SYS_ADMIN"),
-    (23, "CAP_SYS_NICE"),
-    (24, "CAP_SYS_RESOURCE"),
-];
+const NEEDED: [(u32, &str); 3] = [(1, "CAP_DAC_OVERRIDE"), (21, "CAP_SYS_ADMIN"), (23, "CAP_SYS_NICE")];
 
 pub(crate) fn check(root: &Root) -> Vec<Finding> {
     vec![kernel(root), privileges(root), container(root)]
@@ -73,7 +67,10 @@ fn container(root: &Root) -> Finding {
         Ok(None) => {}
         Err(cause) => return Area::Host.unknown(name, &cause),
     }
-    let cgroups = root.text("proc/1/cgroup").unwrap_or_default();
+    let cgroups = match if_there(root.text("proc/1/cgroup")) {
+        Ok(text) => text.unwrap_or_default(),
+        Err(cause) => return Area::Host.unknown(name, &cause),
+    };
     let engines = ["docker", "kubepods", "libpod", "lxc.payload", "containerd"];
     signs.extend(
         engines.iter().filter(|it| cgroups.contains(**it)).map(|it| format!("{it} in /proc/1/cgroup")),

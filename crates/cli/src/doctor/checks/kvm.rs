@@ -2,18 +2,18 @@
 
 use super::super::finding::{Area, Finding};
 use super::super::root::{Reading, Root, if_there};
-use super::host::{self, Cpu};
+use super::host;
 use super::iommu::module_exists;
 
 pub(crate) fn check(root: &Root) -> Vec<Finding> {
-    let cpu = host::cpu(root).unwrap_or_default();
-    let kvm = kvm(root, &cpu).unwrap_or_else(|cause| Area::Vms.unknown("kvm", &cause));
+    let kvm = kvm(root).unwrap_or_else(|cause| Area::Vms.unknown("kvm", &cause));
     let nested = nested(root).unwrap_or_else(|cause| Area::Vms.unknown("nested-virtualization", &cause));
     vec![kvm, nested]
 }
 
-fn kvm(root: &Root, cpu: &Cpu) -> Reading<Finding> {
+fn kvm(root: &Root) -> Reading<Finding> {
     let name = "kvm";
+    let cpu = host::cpu(root)?;
     let extension = ["vmx", "svm"].into_iter().find(|flag| cpu.has(flag));
     let module = match extension {
         Some("vmx") => "kvm_intel",
@@ -27,16 +27,21 @@ fn kvm(root: &Root, cpu: &Cpu) -> Reading<Finding> {
             .limited(name, "/dev/kvm is there, this user may not open it")
             .enable("run as root, or add the user to the group kvm: usermod -aG kvm USER"));
     }
+    if let Err(cause) = root.opens("dev/kvm") {
+        return Ok(Area::Vms
+            .limited(name, format!("the mode of /dev/kvm allows it, but opening it fails: {cause}"))
+            .enable("inside a container, pass /dev/kvm in (docker run --device /dev/kvm)"));
+    }
     let known = ["x86", "GenuineIntel", "AuthenticAMD"].iter().any(|it| cpu.vendor.contains(it));
     Ok(match extension {
-        Some(flag) => Area::Vms.ready(name, format!("/dev/kvm may be opened, {flag} in the processor")),
+        Some(flag) => Area::Vms.ready(name, format!("/dev/kvm can be opened, {flag} in the processor")),
         None if known => Area::Vms
             .limited(
                 name,
-                "/dev/kvm may be opened, but the processor shows neither vmx nor svm: guests may not start",
+                "/dev/kvm can be opened, but the processor shows neither vmx nor svm: guests may not start",
             )
             .enable("switch virtualization on in the firmware's setup; in a VM, its host must pass it on"),
-        None => Area::Vms.ready(name, "/dev/kvm may be opened"),
+        None => Area::Vms.ready(name, "/dev/kvm can be opened"),
     })
 }
 
@@ -90,6 +95,7 @@ mod tests {
         let arm = doubtful.file("proc/cpuinfo", "Features : fp asimd\n");
         assert_eq!(named(&check(&arm.root()), "kvm").0, Status::Ready);
         assert_eq!(named(&check(&arm.root().deny("dev/kvm")), "kvm").0, Status::Unknown);
+        assert_eq!(named(&check(&arm.root().deny("proc/cpuinfo")), "kvm").0, Status::Unknown);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The PCI functions of the host as sysfs lists them, for the checks that look at them.
 
-use super::super::root::{Reading, Root, if_there};
+use super::super::root::{Reading, Root, Unreadable, if_there};
 
 pub(crate) const DEVICES: &str = "sys/bus/pci/devices";
 
@@ -37,22 +37,30 @@ impl Function {
 /// All functions, by address; none where there is no PCI at all.
 pub(crate) fn functions(root: &Root) -> Reading<Vec<Function>> {
     let names = if_there(root.entries(DEVICES))?.unwrap_or_default();
-    Ok(names.into_iter().map(|address| function(root, address)).collect())
+    names.into_iter().map(|address| function(root, address)).collect()
 }
 
-fn function(root: &Root, address: String) -> Function {
+/// The functions that do not tell what they are: with one of them about, nothing can be called absent.
+pub(crate) fn untold(functions: &[Function]) -> Vec<String> {
+    functions.iter().filter(|it| it.class.is_none()).map(|it| it.address.clone()).collect()
+}
+
+fn function(root: &Root, address: String) -> Reading<Function> {
     let path = format!("{DEVICES}/{address}");
-    let id = |name: &str| root.hex(&format!("{path}/{name}")).ok();
+    let id = |name: &str| match root.hex(&format!("{path}/{name}")) {
+        Err(cause @ Unreadable::Denied { .. }) => Err(cause),
+        other => Ok(other.ok()),
+    };
     let driver = root.link(&format!("{path}/driver")).ok();
     let driver = driver.and_then(|target| Some(target.file_name()?.to_string_lossy().into_owned()));
-    Function {
-        vendor: id("vendor"),
-        device: id("device"),
-        class: id("class"),
+    Ok(Function {
+        vendor: id("vendor")?,
+        device: id("device")?,
+        class: id("class")?,
         above: above(root, &path),
         driver,
         address,
-    }
+    })
 }
 
 /// The entry is a link such as `../../../devices/pci0000:00/0000:00:01.0/0000:01:00.0`: the functions
