@@ -71,36 +71,19 @@ fn described(root: &Root, folder: &str, device: &str) -> String {
 
 fn cxl(root: &Root) -> Reading<Finding> {
     let name = "cxl";
-    let table = if_there(root.entries("sys/firmware/acpi/tables"));
-    let Some(devices) = if_there(root.entries("sys/bus/cxl/devices"))? else {
-        let described = table?.is_some_and(|names| names.iter().any(|it| it == "CEDT"));
-        return Ok(if described {
-            Area::Fabric
-                .missing(name, "the firmware describes CXL (CEDT), the kernel has no CXL bus")
-                .enable("modprobe -a cxl_acpi cxl_pci cxl_mem, on a kernel built with CONFIG_CXL_BUS")
-        } else {
-            Area::Fabric.missing(name, "neither a CXL bus nor a firmware table (CEDT)")
-        });
-    };
-    let of = |prefix: &str| {
-        let numbered = |it: &&String| {
-            it.strip_prefix(prefix).is_some_and(|rest| rest.starts_with(|first: char| first.is_ascii_digit()))
-        };
-        devices.iter().filter(numbered).cloned().collect::<Vec<_>>()
-    };
-    let memory = of("mem");
-    let roots = of("root").len();
-    let ports = of("port").len();
+    let devices = if_there(root.entries("sys/bus/cxl/devices"))?;
+    let of = |prefix: &str| numbered(devices.as_deref().unwrap_or_default(), prefix);
+    let (memory, roots, ports) = (of("mem"), of("root").len(), of("port").len());
+    if memory.is_empty() && roots == 0 {
+        return without_cxl(root, devices.is_some());
+    }
     if memory.is_empty() {
         return Ok(Area::Fabric
             .limited(name, format!("{roots} root(s) and {ports} port(s), no memory device"))
             .enable("plug a CXL memory device, or load its drivers: modprobe -a cxl_acpi cxl_pci cxl_mem"));
     }
-    let closed: Vec<String> = memory
-        .iter()
-        .map(|it| format!("dev/cxl/{it}"))
-        .filter(|it| !root.may_write(it).unwrap_or(false))
-        .collect();
+    let nodes = memory.iter().map(|it| format!("dev/cxl/{it}"));
+    let closed: Vec<String> = nodes.filter(|it| !root.may_write(it).unwrap_or(false)).collect();
     let detail = format!(
         "{} memory device(s): {}; {roots} root(s), {ports} port(s)",
         memory.len(),
@@ -112,6 +95,28 @@ fn cxl(root: &Root) -> Reading<Finding> {
         Area::Fabric
             .limited(name, format!("{detail}; {} cannot be opened", listing(&closed, 4)))
             .enable("run as root")
+    })
+}
+
+/// `mem0` of the prefix `mem`, and not `memory_region`.
+fn numbered(names: &[String], prefix: &str) -> Vec<String> {
+    let is_numbered = |it: &&String| {
+        it.strip_prefix(prefix).is_some_and(|rest| rest.starts_with(|first: char| first.is_ascii_digit()))
+    };
+    names.iter().filter(is_numbered).cloned().collect()
+}
+
+/// No CXL in use: whether the firmware describes any decides what is to be done.
+fn without_cxl(root: &Root, bus: bool) -> Reading<Finding> {
+    let tables = if_there(root.entries("sys/firmware/acpi/tables"))?.unwrap_or_default();
+    let kernel =
+        if bus { "the kernel has a CXL bus with nothing on it" } else { "the kernel has no CXL bus" };
+    Ok(if tables.iter().any(|it| it == "CEDT") {
+        Area::Fabric
+            .missing("cxl", format!("the firmware describes CXL (CEDT), {kernel}"))
+            .enable("modprobe -a cxl_acpi cxl_pci cxl_mem, on a kernel built with CONFIG_CXL_BUS")
+    } else {
+        Area::Fabric.missing("cxl", format!("no firmware table describes any (CEDT); {kernel}"))
     })
 }
 
@@ -148,6 +153,8 @@ mod tests {
         let findings = check(&with_memory.root());
         assert_eq!(named(&findings, "cxl").1.detail, "1 memory device(s): mem0; 1 root(s), 0 port(s)");
         assert_eq!(named(&findings, "cxl").0, Status::Ready);
+        let idle = Tree::new().folder("sys/bus/cxl/devices");
+        assert_eq!(named(&check(&idle.root()), "cxl").0, Status::Missing);
         let described = Tree::new().file("sys/firmware/acpi/tables/CEDT", "");
         assert!(named(&check(&described.root()), "cxl").1.enable.is_some());
         assert_eq!(named(&check(&described.root().deny("sys/bus/cxl")), "cxl").0, Status::Unknown);

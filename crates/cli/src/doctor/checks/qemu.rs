@@ -4,7 +4,7 @@
 //! `hidepid`. A QMP socket is found there too, and in the folder where Proxmox keeps its own. Sockets
 //! are never connected to: QEMU serves one client at a time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::finding::{Area, Finding, Status, listing};
 use super::super::root::{Reading, Root, Unreadable, if_there};
@@ -159,17 +159,13 @@ impl Vm {
 
 fn sockets(root: &Root, vms: &[Vm]) -> Reading<Finding> {
     let name = "qmp-sockets";
-    let mut paths: Vec<String> = vms.iter().flat_map(|vm| vm.sockets.clone()).collect();
+    let mut paths: BTreeSet<String> = vms.iter().flat_map(|vm| vm.sockets.clone()).collect();
     let kept = if_there(root.entries(PROXMOX_SOCKETS))?.unwrap_or_default();
     paths.extend(kept.iter().filter(|it| it.ends_with(".qmp")).map(|it| format!("/{PROXMOX_SOCKETS}/{it}")));
     let mut good = Vec::new();
     let mut bad = Vec::new();
     for path in paths {
         let at = path.trim_start_matches('/').to_owned();
-        // On Proxmox /var/run is a link to /run, and a VM's own command line has the former.
-        if good.contains(&path) || bad.iter().any(|it: &String| it.starts_with(&path)) {
-            continue;
-        }
         match root.has_socket(&at) {
             Ok(true) if root.may_write(&at)? => good.push(path),
             Ok(true) => bad.push(format!("{path} (permission denied)")),
