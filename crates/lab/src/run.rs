@@ -20,8 +20,11 @@ const JOURNAL: usize = 4096;
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// There is no such policy.
-    #[error("there is no policy `{0}`; choose one of {}", crate::POLICIES.join(", "))]
-    NoPolicy(String),
+    #[error("there is no policy `{name}`; choose one of {}", crate::POLICIES.join(", "))]
+    NoPolicy {
+        /// What was asked for.
+        name: String,
+    },
     /// The scenario cannot start.
     #[error("the scenario's start is not feasible")]
     Start(#[from] Violations),
@@ -70,7 +73,8 @@ impl Run {
     /// # Errors
     /// When there is no such policy, or the start is not feasible.
     pub fn new(scenario: &Scenario, policy: &str, record: bool) -> Result<Self, RunError> {
-        let chosen = policy_by_name(policy, scenario).ok_or_else(|| RunError::NoPolicy(policy.into()))?;
+        let chosen =
+            policy_by_name(policy, scenario).ok_or_else(|| RunError::NoPolicy { name: policy.into() })?;
         let heuristic = Box::new(Reactive::default());
         let host = SimHost::new(
             scenario.topology.clone(),
