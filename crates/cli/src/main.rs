@@ -1,2 +1,4 @@
 //! The `halcyon` binary.
+#[allow(dead_code)]
+mod trace;
 fn main() {}

@@ -1,6 +1,8 @@
 //! What one VM's series says about its traits. All of it comes from ranks and quantiles, which the
 //! coarse steps of real data (whole percentages) and their outliers disturb least.
 
+use std::ops::RangeInclusive;
+
 use super::parameters::{TRAITS, Trait};
 use super::{DAY_S, from_logit, to_logit};
 
@@ -11,11 +13,28 @@ const LEAST_DAYS_FOR_RHYTHM: f64 = 4.0;
 /// A burst rises by this share of CPU at least.
 const BURST_RISE: f64 = 0.1;
 
+/// Lags in samples, averaged because one lag of one day is mostly noise.
+pub(super) const SHORT: RangeInclusive<usize> = 1..=2;
+pub(super) const HOUR: RangeInclusive<usize> = 9..=15;
+pub(super) const HOURS: RangeInclusive<usize> = 66..=78;
+
+/// The mean of `value` over `lags`.
+#[allow(clippy::cast_precision_loss)]
+pub(super) fn mean_over(lags: RangeInclusive<usize>, value: impl Fn(usize) -> f64) -> f64 {
+    let count = lags.clone().count().max(1) as f64;
+    lags.map(value).sum::<f64>() / count
+}
+
 /// The traits of one VM and what the population pools.
 pub(super) struct Facts {
     pub(super) traits: [f64; TRAITS],
-    /// Rank correlations at lags of 1, 12 and 72 samples, without the rhythm.
+    /// Rank correlations without the rhythm, each the mean over the lags of [`SHORT`], [`HOUR`] and
+    /// [`HOURS`].
     pub(super) drift: [f64; 3],
+    /// The mean share of CPU.
+    pub(super) mean: f64,
+    /// Samples in the series.
+    pub(super) length: f64,
     /// How far each burst rises above the level, on the logit scale.
     pub(super) burst_sizes: Vec<f64>,
     /// Samples in bursts.
@@ -41,9 +60,12 @@ impl Facts {
         let (daily, waves) =
             if days < LEAST_DAYS_FOR_RHYTHM { (0.0, [0.0; 4]) } else { rhythm(&scores, interval_s, start_s) };
         let per_day = std::f64::consts::TAU * interval_s / DAY_S;
-        let drift = [1, 12, 72].map(|lag: usize| {
-            let gaussian = 2.0 * libm::sin(std::f64::consts::PI / 6.0 * correlation(&scores, lag));
-            gaussian - daily * libm::cos(per_day * lag as f64)
+        let drift = [SHORT, HOUR, HOURS].map(|lags| {
+            mean_over(lags, |lag| {
+                let ranks = correlation(&scores, lag);
+                let gaussian = 2.0 * libm::sin(std::f64::consts::PI / 6.0 * ranks);
+                gaussian - daily * libm::cos(per_day * lag as f64)
+            })
         });
         let threshold = (level + 3.0 * above).max(to_logit(from_logit(level) + BURST_RISE));
         let (burst_sizes, burst_samples) = bursts(cpu, level, threshold);
@@ -53,7 +75,8 @@ impl Facts {
         traits[Trait::Above as usize] = above;
         traits[Trait::Daily as usize] = daily;
         traits[Trait::BurstsPerDay as usize] = burst_sizes.len() as f64 / days;
-        Some(Self { traits, drift, burst_sizes, burst_samples, waves })
+        let mean = known.iter().map(|logit| from_logit(*logit)).sum::<f64>() / known.len() as f64;
+        Some(Self { traits, mean, drift, length: cpu.len() as f64, burst_sizes, burst_samples, waves })
     }
 }
 

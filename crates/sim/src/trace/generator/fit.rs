@@ -1,18 +1,23 @@
 //! Fitting the generator to real traces: on some of the days, leaving the others to judge it.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use halcyon_model::units::ByteSize;
 
 use super::super::collect::{Series, TraceSet};
-use super::facts::Facts;
+use super::facts::{Facts, HOUR, SHORT, mean_over};
 use super::parameters::{Parameters, Population, Size, TRAITS, Trait};
 use super::quality::{self, Quality};
 
 /// Quantiles in a table.
 const POINTS: usize = 33;
 const FAST_S: f64 = 1500.0;
-const SLOW_BOUNDS_S: (f64, f64) = (7_200.0, 172_800.0);
+/// The mean share of CPU from which a VM counts as busy.
+const BUSY: f64 = 0.2;
+/// The fewest VMs that make a population of their own.
+const LEAST_VMS: usize = 3;
+const SLOW_BOUNDS_S: (f64, f64) = (14_400.0, 172_800.0);
 
 /// Traces of one kind of VM.
 #[derive(Debug, Clone)]
@@ -26,43 +31,47 @@ pub struct Source {
 /// A fitted generator and how close it comes to data that it has not seen.
 #[derive(Debug, Clone)]
 pub struct Fit {
-    /// The fitted parameters, the populations weighted alike.
+    /// The fitted parameters, the sources weighted alike.
     pub parameters: Parameters,
-    /// Real against generated, on the data held back, per population.
+    /// Real against generated, on the data held back, per source.
     pub quality: Vec<Quality>,
 }
 
-/// Fits one population to each source. The same input gives the same parameters on any machine.
+/// Fits one or two populations to each source. The same input gives the same parameters on any machine.
 ///
 /// Nothing is fitted for a source without a VM of at least 100 samples; if none has one, there is no fit.
 #[must_use]
 pub fn fit(sources: &[Source]) -> Option<Fit> {
-    let mut populations = Vec::new();
-    let mut judged = Vec::new();
+    let mut fitted = Vec::new();
     for source in sources {
         let (seen, held) = halves(&source.sets);
-        if let Some(population) = population(&source.name, &seen) {
-            populations.push(population);
-            judged.push((seen, held));
+        let populations = populations(&source.name, &seen);
+        if !populations.is_empty() {
+            fitted.push((source, populations, seen, held));
         }
     }
     let interval_s = sources.first()?.sets.first()?.interval.as_secs().max(1);
-    if populations.is_empty() {
-        return None;
-    }
+    let parameters = Parameters {
+        schema: 1,
+        source: described(sources),
+        interval_s,
+        sizes: sizes(sources),
+        populations: fitted.iter().flat_map(|(_, populations, ..)| populations.clone()).collect(),
+    };
+    let quality = fitted.iter().map(|(source, populations, seen, held)| {
+        let alone = Parameters { populations: populations.clone(), ..parameters.clone() };
+        quality::judge(&source.name, &alone, seen, held)
+    });
+    let quality: Vec<_> = quality.collect();
+    (!quality.is_empty()).then_some(Fit { parameters, quality })
+}
+
+fn described(sources: &[Source]) -> String {
     let described = sources.iter().map(|source| {
         let names: Vec<_> = source.sets.iter().map(|set| set.source.as_str()).collect();
         format!("{} ({})", source.name, names.join(", "))
     });
-    let source = described.collect::<Vec<_>>().join("; ");
-    let parameters = Parameters { schema: 1, source, interval_s, sizes: sizes(sources), populations };
-    let quality = parameters
-        .populations
-        .iter()
-        .zip(&judged)
-        .map(|(population, (seen, held))| quality::judge(&parameters, population, seen, held))
-        .collect();
-    Some(Fit { parameters, quality })
+    described.collect::<Vec<_>>().join("; ")
 }
 
 /// What is fitted on and what is held back.
@@ -87,16 +96,33 @@ fn part(set: &TraceSet, range: std::ops::Range<usize>) -> TraceSet {
     TraceSet { source: set.source.clone(), series: series.collect(), ..*set }
 }
 
-fn population(name: &str, sets: &[TraceSet]) -> Option<Population> {
+/// The populations of one source: quiet and busy VMs apart where there are enough of both, since a
+/// copula would fill the gap between them with VMs that do not exist.
+fn populations(name: &str, sets: &[TraceSet]) -> Vec<Population> {
     let mut facts: Vec<Facts> = Vec::new();
     for set in sets {
         let interval_s = set.interval.as_secs_f64();
         facts.extend(set.series.iter().filter_map(|series| Facts::of(&series.cpu, interval_s, 0.0)));
     }
-    let interval_s = sets.first()?.interval.as_secs_f64();
-    if facts.is_empty() {
-        return None;
-    }
+    let Some(interval_s) = sets.first().map(|set| set.interval.as_secs_f64()) else { return Vec::new() };
+    let all = facts.len();
+    let (quiet, busy): (Vec<_>, Vec<_>) = facts.into_iter().partition(|vm| vm.mean < BUSY);
+    let parts = if quiet.len().min(busy.len()) < LEAST_VMS {
+        vec![(name.to_owned(), quiet.into_iter().chain(busy).collect())]
+    } else {
+        vec![(format!("{name}, quiet"), quiet), (format!("{name}, busy"), busy)]
+    };
+    #[allow(clippy::cast_precision_loss)]
+    let fitted = parts.into_iter().filter(|(_, facts): &(String, Vec<Facts>)| !facts.is_empty()).map(
+        |(name, facts)| {
+            let weight = rounded(facts.len() as f64 / all as f64);
+            population(&name, weight, facts, interval_s)
+        },
+    );
+    fitted.collect()
+}
+
+fn population(name: &str, weight: f64, mut facts: Vec<Facts>, interval_s: f64) -> Population {
     let slow_s = slow_memory(&facts, interval_s);
     for vm in &mut facts {
         split_drift(vm, interval_s, slow_s);
@@ -106,9 +132,9 @@ fn population(name: &str, sets: &[TraceSet]) -> Option<Population> {
     let burst_samples: usize = facts.iter().map(|vm| vm.burst_samples).sum();
     let (peak_h, spread_h, second) = phases(&facts);
     #[allow(clippy::cast_precision_loss)]
-    Some(Population {
+    Population {
         name: name.to_owned(),
-        weight: 1.0,
+        weight,
         fast_s: FAST_S,
         slow_s: rounded(slow_s),
         burst_s: rounded(interval_s * burst_samples.max(1) as f64 / bursts.max(1) as f64),
@@ -124,7 +150,7 @@ fn population(name: &str, sets: &[TraceSet]) -> Option<Population> {
         fast: table(Trait::Fast),
         bursts_per_day: table(Trait::BurstsPerDay),
         correlation: correlations(&facts),
-    })
+    }
 }
 
 /// The memory of the slow drift: how far the correlation falls from one hour to six, over the VMs
@@ -138,17 +164,31 @@ fn slow_memory(facts: &[Facts], interval_s: f64) -> f64 {
     memory_s.clamp(SLOW_BOUNDS_S.0, SLOW_BOUNDS_S.1)
 }
 
-/// Splits what correlates at lags 1 and 12 into a fast and a slow part, both between 0 and 1.
+/// Splits what correlates over minutes and over an hour into a fast and a slow part.
+///
+/// A correlation measured about the mean of a finite series is too low by what the drift leaves in
+/// that mean, so the expected correlations are lowered alike. What noise alone would show is taken off.
 fn split_drift(vm: &mut Facts, interval_s: f64, slow_s: f64) {
-    let keep = |tau_s: f64, steps: f64| libm::exp(-steps * interval_s / tau_s);
-    let (fast_1, fast_12) = (keep(FAST_S, 1.0), keep(FAST_S, 12.0));
-    let (slow_1, slow_12) = (keep(slow_s, 1.0), keep(slow_s, 12.0));
+    let expected = |tau_s: f64, lags: RangeInclusive<usize>| {
+        let in_mean = variance_of_mean(tau_s, vm.length * interval_s);
+        #[allow(clippy::cast_precision_loss)]
+        mean_over(lags, |lag| libm::exp(-(lag as f64) * interval_s / tau_s) - in_mean)
+    };
+    let (fast_1, fast_12) = (expected(FAST_S, SHORT), expected(FAST_S, HOUR));
+    let (slow_1, slow_12) = (expected(slow_s, SHORT), expected(slow_s, HOUR));
     let determinant = slow_1 * fast_12 - slow_12 * fast_1;
     let room = 1.0 - vm.traits[Trait::Daily as usize];
     let slow = ((vm.drift[0] * fast_12 - vm.drift[1] * fast_1) / determinant).clamp(0.0, room);
-    let fast = ((vm.drift[0] - slow * slow_1) / fast_1).clamp(0.0, room - slow);
+    let noise = 1.5 / vm.length.sqrt();
+    let fast = (vm.drift[0] - slow * slow_1) / fast_1;
     vm.traits[Trait::Slow as usize] = slow;
-    vm.traits[Trait::Fast as usize] = fast;
+    vm.traits[Trait::Fast as usize] = if fast < noise { 0.0 } else { fast.min(room - slow) };
+}
+
+/// The share of a drift's variance that the mean over `length_s` seconds keeps.
+fn variance_of_mean(tau_s: f64, length_s: f64) -> f64 {
+    let ratio = tau_s / length_s.max(1.0);
+    2.0 * ratio * (1.0 - ratio * (1.0 - libm::exp(-1.0 / ratio)))
 }
 
 /// The peak hour of the day's wave, its spread over the VMs, and the share of the second harmonic,

@@ -65,7 +65,7 @@ impl Generator {
         Self { parameters: parameters.clone(), factors, seed }
     }
 
-    /// The demand of VM number `vm_index` from midnight on. It does not depend on how many VMs are
+    /// The demand of VM number `vm_index` from the trace's start on. It does not depend on how many VMs are
     /// made, and a longer series begins as a shorter one. At most 2^20 samples are made.
     #[must_use]
     pub fn series(&self, vm_index: u64, duration: Duration) -> Series {
@@ -83,7 +83,7 @@ impl Generator {
         }
     }
 
-    /// VMs 0 to `vms`, from midnight on.
+    /// VMs 0 to `vms`, from the trace's start on.
     #[must_use]
     pub fn trace_set(&self, vms: usize, duration: Duration) -> TraceSet {
         let mut series: Vec<_> = (0..vms as u64).map(|index| self.series(index, duration)).collect();

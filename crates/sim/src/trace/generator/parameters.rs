@@ -120,9 +120,9 @@ pub struct Population {
     pub slow_s: f64,
     /// The mean length of a burst, in seconds.
     pub burst_s: f64,
-    /// The hour of the day at which the rhythm peaks.
+    /// Hours from the trace's start to the peak of the day's wave (traces do not say their hour).
     pub daily_peak_h: f64,
-    /// How far VMs differ in that hour.
+    /// How far VMs differ in that, in hours.
     pub daily_peak_spread_h: f64,
     /// The share of the rhythm's variance that the second harmonic has.
     pub daily_second: f64,

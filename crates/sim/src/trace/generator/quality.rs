@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use super::super::collect::TraceSet;
 use super::facts::{correlation, rhythm};
-use super::parameters::{Parameters, Population};
+use super::parameters::Parameters;
 use super::{DAY_S, Generator};
 
 /// Another seed than any that a person is likely to try, so that no report shows the same VMs.
 const SEED: u64 = 0x6a75_6467_6521;
 const IDLE: f64 = 0.05;
 const BURST_RISE: f64 = 0.2;
+/// Of a source with few VMs, more are generated, so that only the real ones' chance is left.
+const LEAST_MADE: usize = 600;
 
 /// One comparison.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,31 +36,28 @@ impl Measure {
     }
 }
 
-/// All comparisons of one population.
+/// All comparisons of one source.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Quality {
-    /// The population.
-    pub population: String,
+    /// The name of the source.
+    pub source: String,
     /// VMs held back, each day counted.
     pub vms: usize,
     /// The comparisons.
     pub measures: Vec<Measure>,
 }
 
-/// Compares as many generated VMs, each as long, as were held back.
-pub(super) fn judge(
-    parameters: &Parameters,
-    population: &Population,
-    seen: &[TraceSet],
-    held: &[TraceSet],
-) -> Quality {
-    let alone = Parameters { populations: vec![population.clone()], ..parameters.clone() };
-    let generator = Generator::new(&alone, SEED);
+/// Compares generated VMs with those held back, each as long as these.
+pub(super) fn judge(name: &str, parameters: &Parameters, seen: &[TraceSet], held: &[TraceSet]) -> Quality {
+    let generator = Generator::new(parameters, SEED);
     let mut made = Vec::new();
+    let vms: usize = held.iter().map(|set| set.series.len()).sum();
+    let times = LEAST_MADE.div_ceil(vms.max(1));
     for (index, set) in held.iter().enumerate() {
         let duration = set.interval * u32::try_from(set.samples()).unwrap_or(u32::MAX);
         let first = (index * 1_000_000) as u64;
-        let series = (0..set.series.len() as u64).map(|vm| generator.series(first + vm, duration)).collect();
+        let series =
+            (0..(set.series.len() * times) as u64).map(|vm| generator.series(first + vm, duration)).collect();
         let interval = Duration::from_secs(parameters.interval_s);
         made.push(TraceSet { source: String::new(), interval, shortfall: Duration::ZERO, series });
     }
@@ -71,7 +70,7 @@ pub(super) fn judge(
     let compare =
         |name, pick: fn(&Summary) -> f64| Measure { name, real: pick(&real), generated: pick(&generated) };
     Quality {
-        population: population.name.clone(),
+        source: name.to_owned(),
         vms: real.means.len(),
         measures: vec![
             distance("KS distance of VM means", |summary| &summary.means),
