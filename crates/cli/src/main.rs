@@ -1,6 +1,8 @@
-//! The `halcyon` binary.
+//! The `halcyon` binary: one command for each thing that a person does with a host.
 
+mod demo;
 mod doctor;
+mod trace;
 
 use std::process::ExitCode;
 
@@ -10,12 +12,16 @@ use clap::Parser;
 #[derive(Parser)]
 #[command(name = "halcyon", version)]
 enum Halcyon {
+    Demo(demo::Args),
     Doctor(doctor::Args),
+    Trace(trace::Args),
 }
 
 fn main() -> ExitCode {
     let outcome = match Halcyon::parse() {
+        Halcyon::Demo(args) => demo::run(&args),
         Halcyon::Doctor(args) => doctor::run(&args),
+        Halcyon::Trace(args) => trace::run(args).map(|()| ExitCode::SUCCESS),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("halcyon: {error:#}");

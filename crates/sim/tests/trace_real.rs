@@ -1,6 +1,8 @@
 //! The importers on the public traces themselves, where these are present: in the folder that
 //! `HALCYON_DATA` names, or in `../shared/data` beside the workspace.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,7 +52,7 @@ fn bitbrains_in_opendc_form_has_32_vms_over_30_days() {
         (&*first.vm, first.time, first.interval),
         ("1026", Duration::ZERO, Some(Duration::from_secs(600)))
     );
-    assert!((first.cpu.unwrap() - 23.407_998 / 2925.999_717).abs() < 1e-9);
+    assert!((first.cpu.unwrap() - 23.407_998 / 2_925.999_717).abs() < 1e-9);
     assert_eq!(first.memory_capacity_bytes, Some(249_972 * 1024));
 }
 
