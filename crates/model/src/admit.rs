@@ -1,10 +1,12 @@
 //! The first assignment of a host: every VM gets its reservation, or it is said why that cannot be.
 
+use std::collections::BTreeSet;
+
 use crate::assignment::{Assignment, CacheMask, DeviceHolding, GpuInstance, Grant, Holding};
 use crate::ids::{ClassId, DeviceId, GpuId, NodeId, SocketId};
 use crate::topology::DeviceClass;
 use crate::units::{Bandwidth, ByteSize, MilliCpu};
-use crate::vm::VmSpec;
+use crate::vm::{Bounds, VmSpec};
 use crate::world::World;
 
 /// A VM whose reservation the host cannot keep next to the others'.
@@ -27,8 +29,11 @@ pub struct AdmissionError {
 /// devices that it must have, nearest first; and one class of service with the whole cache for all.
 ///
 /// # Errors
-/// The first VM whose reservation does not fit.
+/// The first VM whose reservation is above its own limit, or does not fit.
 pub fn admit(world: World<'_>) -> Result<Assignment, AdmissionError> {
+    for spec in world.vms {
+        coherent(spec)?;
+    }
     let mut desk = Desk::new(world);
     let mut order: Vec<usize> = (0..world.vms.len()).collect();
     order.sort_by_key(|position| {
@@ -42,13 +47,51 @@ pub fn admit(world: World<'_>) -> Result<Assignment, AdmissionError> {
     Ok(desk.assignment)
 }
 
+/// No grant can be at least the reservation and at most the limit where these are the wrong way round.
+fn coherent(spec: &VmSpec) -> Result<(), AdmissionError> {
+    fn ordered<T: Copy + Ord + ToString>(
+        spec: &VmSpec,
+        resource: &'static str,
+        bounds: Bounds<T>,
+    ) -> Result<(), AdmissionError> {
+        let Bounds { reservation, limit } = bounds;
+        if reservation <= limit { Ok(()) } else { Err(short(spec, resource, reservation, limit)) }
+    }
+    ordered(spec, "CPU time within its own limit", spec.cpu)?;
+    ordered(spec, "memory within its own limit", spec.memory)?;
+    ordered(spec, "memory bandwidth within its own limit", spec.memory_bandwidth)?;
+    ordered(spec, "GPU slices within its own limit", spec.gpu_slices)?;
+    spec.devices.iter().try_for_each(|wish| {
+        ordered(spec, "devices of a class within its own limit", wish.count)?;
+        ordered(spec, "device bandwidth within its own limit", wish.bandwidth)
+    })
+}
+
 struct Desk<'a> {
     world: World<'a>,
     assignment: Assignment,
+    /// VMs on each socket.
+    residents: Vec<usize>,
     cpu: Vec<MilliCpu>,
     bandwidth: Vec<Bandwidth>,
     memory: Vec<ByteSize>,
     links: Vec<Bandwidth>,
+    /// By socket.
+    free: Vec<Free>,
+}
+
+/// Devices of each class that nobody owns and that can be owned alone.
+type Free = [BTreeSet<DeviceId>; DeviceClass::ALL.len()];
+
+fn free_devices(world: World<'_>) -> Vec<Free> {
+    let fabric = world.topology.fabric();
+    let mut free = vec![Free::default(); world.topology.sockets().len()];
+    for device in fabric.devices.iter().filter(|device| fabric.is_assignable(device.id)) {
+        if let Some(socket) = fabric.socket(device.id).filter(|_| fabric.companions(device.id).len() == 1) {
+            free[socket.index()][device.class as usize].insert(device.id);
+        }
+    }
+    free
 }
 
 impl<'a> Desk<'a> {
@@ -72,15 +115,18 @@ impl<'a> Desk<'a> {
                 classes,
                 gpu_instances: Vec::new(),
             },
+            residents: vec![0; topology.sockets().len()],
             cpu: topology.sockets().iter().map(crate::topology::Socket::cpu).collect(),
             bandwidth: topology.sockets().iter().map(|socket| topology.memory_bandwidth(socket.id)).collect(),
             memory: topology.nodes().iter().map(crate::topology::MemoryNode::available).collect(),
             links: fabric.default_links().iter().map(|link| link.bandwidth()).collect(),
+            free: free_devices(world),
         }
     }
 
     fn admit(&mut self, spec: &VmSpec) -> Result<(), AdmissionError> {
         let socket = self.choose_socket(spec)?;
+        self.residents[socket.index()] += 1;
         self.cpu[socket.index()] -= spec.cpu.reservation;
         self.bandwidth[socket.index()] -= spec.memory_bandwidth.reservation;
         let memory = self.take_memory(spec, socket)?;
@@ -113,8 +159,7 @@ impl<'a> Desk<'a> {
             let there = self.world.topology.sockets()[*socket].cpu().as_f64();
             let free = (self.cpu[*socket].as_f64() / there * 1e6).round();
             // VMs that reserve nothing are spread by count.
-            let vms = self.assignment.holdings.iter().filter(|held| held.socket.index() == *socket).count();
-            (free, std::cmp::Reverse(vms), std::cmp::Reverse(*socket))
+            (free, std::cmp::Reverse(self.residents[*socket]), std::cmp::Reverse(*socket))
         };
         (0..self.cpu.len())
             .filter(fits)
@@ -155,19 +200,17 @@ impl<'a> Desk<'a> {
         let fabric = self.world.topology.fabric();
         let wish = spec.wish(class).map_or_else(Bandwidth::default, |wish| wish.bandwidth.reservation);
         let ceiling = spec.wish(class).map_or_else(Bandwidth::default, |wish| wish.bandwidth.limit);
-        let fits = |id: &DeviceId| {
-            let device = &fabric.devices[id.index()];
-            let alone = fabric.companions(*id).len() == 1;
-            let needs = wish.min(device.bandwidth);
-            let free = self.assignment.devices[id.index()].owner.is_none();
-            let room = fabric.route(*id).iter().all(|link| self.links[link.index()] >= needs);
-            device.class == class && fabric.is_assignable(*id) && free && alone && room
+        let fits = |id: &&DeviceId| {
+            let needs = wish.min(fabric.devices[id.index()].bandwidth);
+            fabric.route(**id).iter().all(|link| self.links[link.index()] >= needs)
         };
-        let found = (0..fabric.devices.len())
-            .map(DeviceId::at)
-            .filter(fits)
-            .min_by_key(|id| (fabric.socket(*id) != Some(socket), *id))
+        let first = |free: &Free| free[class as usize].iter().find(fits).copied();
+        let found = first(&self.free[socket.index()])
+            .or_else(|| self.free.iter().filter_map(first).min())
             .ok_or_else(|| short(spec, "devices of a class that it must have", class, "none"))?;
+        self.free.iter_mut().for_each(|free| {
+            free[class as usize].remove(&found);
+        });
         let most = fabric.devices[found.index()].bandwidth;
         let bandwidth = Grant { share: wish.min(most), ceiling: ceiling.min(most) };
         self.assignment.devices[found.index()] = DeviceHolding { owner: Some(spec.id), bandwidth };

@@ -242,8 +242,13 @@ impl Assignment {
             Step::SetMask { class, socket, from, .. } => {
                 self.classes.get(class.index())?.as_ref()?.get(socket.index()) == Some(from)
             }
-            Step::Detach { vm, devices } => self.all_owned_by(Some(*vm), devices),
-            Step::Attach { devices, .. } => self.all_owned_by(None, devices),
+            Step::Detach { vm, devices } => devices.iter().all(|(device, bandwidth)| {
+                let given = DeviceHolding { owner: Some(*vm), bandwidth: *bandwidth };
+                self.devices.get(device.index()) == Some(&given)
+            }),
+            Step::Attach { devices, .. } => devices
+                .iter()
+                .all(|(device, _)| self.devices.get(device.index()) == Some(&DeviceHolding::default())),
             Step::SetDeviceBandwidth { device, from, .. } => {
                 self.devices.get(device.index())?.bandwidth == *from
             }
@@ -251,12 +256,6 @@ impl Assignment {
             Step::CreateInstance { instance } => self.gpu_instances.binary_search(instance).is_err(),
             Step::DestroyInstance { instance } => self.gpu_instances.binary_search(instance).is_ok(),
         })
-    }
-
-    fn all_owned_by(&self, owner: Option<VmId>, devices: &[(DeviceId, Grant<Bandwidth>)]) -> bool {
-        devices
-            .iter()
-            .all(|(device, _)| self.devices.get(device.index()).is_some_and(|held| held.owner == owner))
     }
 
     fn put(&mut self, step: &Step) {

@@ -14,7 +14,8 @@ use crate::world::World;
 pub struct Diff {
     /// Steps in order: applied one by one, every state between them is feasible.
     pub steps: Vec<Step>,
-    /// Steps for which no order makes room, such as two VMs that would swap full sockets. They wait.
+    /// Steps that would lead on from what is reached, for which no order makes room, such as two VMs
+    /// that would swap full sockets. They wait. Empty exactly when the target is reached.
     pub deferred: Vec<Step>,
     /// What is held after the steps.
     pub reached: Assignment,
@@ -26,12 +27,17 @@ pub struct Diff {
 /// that finds no room at first one more look per round in which others made room.
 #[must_use]
 pub fn diff(world: World<'_>, from: &Assignment, to: &Assignment) -> Diff {
-    let diff = one_diff(world, from, to);
-    match without_strays(world.topology.fabric(), from, to, &diff) {
-        // Each round leaves at least one more device where it is, so this ends.
-        Some(milder) => self::diff(world, from, &milder),
-        None => diff,
+    let mut diff = one_diff(world, from, to);
+    if diff.deferred.is_empty() {
+        return diff;
     }
+    let mut target = to.clone();
+    // Each round leaves at least one more device or GPU as it is, so this ends.
+    while give_up_strays(world.topology.fabric(), from, &mut target, &diff) {
+        diff = one_diff(world, from, &target);
+    }
+    diff.deferred = changes(world, &diff.reached, to);
+    diff
 }
 
 fn one_diff(world: World<'_>, from: &Assignment, to: &Assignment) -> Diff {
@@ -52,28 +58,31 @@ fn one_diff(world: World<'_>, from: &Assignment, to: &Assignment) -> Diff {
     }
 }
 
-/// Where something was taken from a VM for another that then found no room for it: the target with that
-/// thing left where it is.
-fn without_strays(fabric: &Fabric, from: &Assignment, to: &Assignment, diff: &Diff) -> Option<Assignment> {
-    let mut milder: Option<Assignment> = None;
+/// Where something was taken from a VM for another that then found no room for it, changes the target so
+/// that this thing is left where it is. Says whether there was any.
+fn give_up_strays(fabric: &Fabric, from: &Assignment, target: &mut Assignment, diff: &Diff) -> bool {
+    let mut any = false;
     for step in &diff.deferred {
         match step {
             Step::Attach { devices, .. } => {
-                let lead = devices.first()?.0;
-                if diff.reached.devices[lead.index()].owner != from.devices[lead.index()].owner {
-                    let milder = milder.get_or_insert_with(|| to.clone());
+                let stray = |device: DeviceId| {
+                    diff.reached.devices[device.index()].owner != from.devices[device.index()].owner
+                };
+                if let Some(lead) = devices.first().map(|(device, _)| *device).filter(|lead| stray(*lead)) {
                     for member in fabric.companions(lead) {
-                        milder.devices[member.index()] = from.devices[member.index()];
+                        target.devices[member.index()] = from.devices[member.index()];
                     }
+                    any = true;
                 }
             }
             Step::CreateInstance { .. } if diff.reached.gpu_instances != from.gpu_instances => {
-                milder.get_or_insert_with(|| to.clone()).gpu_instances.clone_from(&from.gpu_instances);
+                target.gpu_instances.clone_from(&from.gpu_instances);
+                any = true;
             }
             _ => {}
         }
     }
-    milder
+    any
 }
 
 fn take(step: &Step, ledger: &mut Ledger<'_>, diff: &mut Diff) -> bool {

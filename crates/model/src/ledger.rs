@@ -2,7 +2,9 @@
 //!
 //! Every step is posted to accounts. What a step takes counts from the moment that it begins; what it
 //! gives back counts only when it is done. Whoever starts only steps that the ledger allows therefore
-//! keeps the host feasible at every instant, in whatever order the steps end.
+//! keeps the host feasible at every instant, in whatever order the steps end. Steps of one subject (a VM's
+//! compute, its memory, a device, …) follow one another, as each names what it starts from, and a step
+//! begins only when it [matches](Assignment::matches) what is held.
 
 use crate::assignment::{Assignment, GpuInstance, Grant};
 use crate::ids::{DeviceId, LinkId, NodeId, SocketId, VmId};
@@ -19,23 +21,23 @@ const PER_VM: usize = 1 + CLASSES + 1;
 #[derive(Debug, Clone, Copy)]
 struct Account {
     /// Counted as taken: what is held, and what is on its way.
-    high: i64,
+    high: i128,
     /// Counted as held for sure: what is held, less what is on its way out.
-    low: i64,
-    least: i64,
-    most: i64,
+    low: i128,
+    least: i128,
+    most: i128,
 }
 
 impl Account {
-    fn between(least: i64, most: u64) -> Self {
+    fn between(least: i128, most: u64) -> Self {
         Self { high: 0, low: 0, least, most: amount(most) }
     }
 
     fn up_to(most: u64) -> Self {
-        Self::between(i64::MIN / 4, most)
+        Self::between(i128::MIN, most)
     }
 
-    fn allows(self, change: i64) -> bool {
+    fn allows(self, change: i128) -> bool {
         if change > 0 { self.high + change <= self.most } else { self.low + change >= self.least }
     }
 }
@@ -48,8 +50,9 @@ pub struct Ledger<'a> {
     gpu_slots: Vec<usize>,
 }
 
-fn amount(raw: u64) -> i64 {
-    i64::try_from(raw).unwrap_or(i64::MAX / 4)
+/// Wide enough that no sum of amounts, however hostile, overflows.
+fn amount(raw: u64) -> i128 {
+    i128::from(raw)
 }
 
 impl<'a> Ledger<'a> {
@@ -120,7 +123,7 @@ impl<'a> Ledger<'a> {
         Postings { world: self.world, gpu_slots: &self.gpu_slots, list: Vec::new() }
     }
 
-    fn postings(&self, step: &Step) -> Vec<(usize, i64)> {
+    fn postings(&self, step: &Step) -> Vec<(usize, i128)> {
         let mut postings = self.blank();
         postings.step(step);
         postings.net()
@@ -162,7 +165,7 @@ impl<'a> Ledger<'a> {
         );
     }
 
-    fn post(&mut self, step: &Step, how: impl Fn(&mut Account, i64)) {
+    fn post(&mut self, step: &Step, how: impl Fn(&mut Account, i128)) {
         for (account, change) in self.postings(step) {
             how(&mut self.accounts[account], change);
         }
@@ -173,7 +176,7 @@ impl<'a> Ledger<'a> {
 struct Postings<'a> {
     world: World<'a>,
     gpu_slots: &'a [usize],
-    list: Vec<(usize, i64)>,
+    list: Vec<(usize, i128)>,
 }
 
 impl Postings<'_> {
@@ -224,7 +227,7 @@ impl Postings<'_> {
     }
 
     /// The changes with each account once, and none that comes to nothing.
-    fn net(mut self) -> Vec<(usize, i64)> {
+    fn net(mut self) -> Vec<(usize, i128)> {
         self.list.sort_unstable_by_key(|(account, _)| *account);
         self.list.dedup_by(|next, kept| {
             let same = next.0 == kept.0;
@@ -254,22 +257,22 @@ impl Postings<'_> {
         self.world.position(vm).map(|position| first + position * PER_VM)
     }
 
-    fn cpu(&mut self, socket: SocketId, cpu: Grant<MilliCpu>, sign: i64) {
+    fn cpu(&mut self, socket: SocketId, cpu: Grant<MilliCpu>, sign: i128) {
         self.list.push((socket.index(), sign * amount(cpu.share.get())));
     }
 
-    fn memory_bandwidth(&mut self, socket: SocketId, bandwidth: Grant<Bandwidth>, sign: i64) {
+    fn memory_bandwidth(&mut self, socket: SocketId, bandwidth: Grant<Bandwidth>, sign: i128) {
         self.list.push((self.sockets() + socket.index(), sign * amount(bandwidth.share.get())));
     }
 
-    fn memory(&mut self, vm: VmId, node: NodeId, change: i64) {
+    fn memory(&mut self, vm: VmId, node: NodeId, change: i128) {
         self.list.push((2 * self.sockets() + node.index(), change));
         if let Some(first) = self.vm_from(vm) {
             self.list.push((first, change));
         }
     }
 
-    fn device(&mut self, owner: VmId, device: DeviceId, bandwidth: Grant<Bandwidth>, sign: i64) {
+    fn device(&mut self, owner: VmId, device: DeviceId, bandwidth: Grant<Bandwidth>, sign: i128) {
         self.device_bandwidth(device, bandwidth, sign);
         let class = self.world.topology.fabric().devices[device.index()].class;
         if let Some(first) = self.vm_from(owner) {
@@ -277,7 +280,7 @@ impl Postings<'_> {
         }
     }
 
-    fn device_bandwidth(&mut self, device: DeviceId, bandwidth: Grant<Bandwidth>, sign: i64) {
+    fn device_bandwidth(&mut self, device: DeviceId, bandwidth: Grant<Bandwidth>, sign: i128) {
         let first = self.links_from();
         let share = sign * amount(bandwidth.share.get());
         for link in self.world.topology.fabric().route(device) {
@@ -286,22 +289,22 @@ impl Postings<'_> {
     }
 
     /// What a link carries counts as taken below zero, so that shares may rise up to it.
-    fn link(&mut self, link: LinkId, setting: LinkSetting, sign: i64) {
+    fn link(&mut self, link: LinkId, setting: LinkSetting, sign: i128) {
         self.list.push((self.links_from() + link.index(), -sign * amount(setting.bandwidth().get())));
         let fabric = self.world.topology.fabric();
         if let Some(pool) = fabric.ports[fabric.links[link.index()].upper.index()].pool {
-            self.list.push((self.pools_from() + pool.index(), sign * i64::from(setting.width.get())));
+            self.list.push((self.pools_from() + pool.index(), sign * i128::from(setting.width.get())));
         }
     }
 
-    fn instance(&mut self, instance: &GpuInstance, sign: i64) {
+    fn instance(&mut self, instance: &GpuInstance, sign: i128) {
         let Some(gpu) = self.world.topology.gpus().get(instance.gpu.index()) else { return };
         let Some(profile) = gpu.profiles.get(instance.profile as usize) else { return };
         let first = self.gpu_slots[instance.gpu.index()];
         let span = instance.start..instance.start.saturating_add(profile.span).min(gpu.slices);
         self.list.extend(span.map(|slot| (first + slot as usize, sign)));
         if let Some(first) = self.vm_from(instance.owner) {
-            self.list.push((first + 1 + CLASSES, sign * i64::from(profile.compute)));
+            self.list.push((first + 1 + CLASSES, sign * i128::from(profile.compute)));
         }
     }
 }

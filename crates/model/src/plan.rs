@@ -1,10 +1,12 @@
 //! A plan: a proposal that passed the checker, numbered, complete, each change with its reason.
 
+use std::collections::BTreeMap;
+
 use crate::assignment::Assignment;
 use crate::check::{Findings, Rule, Violations, check};
 use crate::diff::Diff;
-use crate::ids::{DeviceId, Generation};
-use crate::proposal::{Proposal, Reason};
+use crate::ids::{DeviceId, Generation, LinkId, VmId};
+use crate::proposal::{Proposal, Reason, VmWish};
 use crate::step::Step;
 use crate::world::World;
 
@@ -113,17 +115,33 @@ fn moved_devices(step: &Step) -> impl Iterator<Item = DeviceId> {
     devices.iter().map(|(device, _)| *device)
 }
 
-/// Finds the wish behind a step.
+/// Finds the wish behind a step: the first one for its subject, as the projection does.
 struct Reasons<'a> {
-    proposal: &'a Proposal,
-    by_vm: Vec<u32>,
+    vms: BTreeMap<VmId, &'a VmWish>,
+    moves: BTreeMap<DeviceId, Reason>,
+    device_bandwidth: BTreeMap<DeviceId, Reason>,
+    links: BTreeMap<LinkId, Reason>,
+    gpu_instances: Option<Reason>,
+}
+
+fn first<K: Ord, V>(wishes: impl Iterator<Item = (K, V)>) -> BTreeMap<K, V> {
+    let mut found = BTreeMap::new();
+    for (subject, wish) in wishes {
+        found.entry(subject).or_insert(wish);
+    }
+    found
 }
 
 impl<'a> Reasons<'a> {
     fn new(proposal: &'a Proposal) -> Self {
-        let mut by_vm: Vec<u32> = (0..).take(proposal.vms.len()).collect();
-        by_vm.sort_by_key(|index| proposal.vms[*index as usize].vm);
-        Self { proposal, by_vm }
+        let device_bandwidth = proposal.device_bandwidth.iter();
+        Self {
+            vms: first(proposal.vms.iter().map(|wish| (wish.vm, wish))),
+            moves: first(proposal.devices.iter().map(|wish| (wish.device, wish.reason))),
+            device_bandwidth: first(device_bandwidth.map(|(device, wish)| (*device, wish.reason))),
+            links: first(proposal.links.iter().map(|wish| (wish.link, wish.reason))),
+            gpu_instances: proposal.gpu_instances.as_ref().map(|(_, reason)| *reason),
+        }
     }
 
     fn find(&self, step: &Step) -> Reason {
@@ -131,11 +149,7 @@ impl<'a> Reasons<'a> {
     }
 
     fn try_find(&self, step: &Step) -> Option<Reason> {
-        let wish = || {
-            let vms = &self.proposal.vms;
-            let found = self.by_vm.binary_search_by_key(&step.vm()?, |index| vms[*index as usize].vm).ok()?;
-            Some(&vms[self.by_vm[found] as usize])
-        };
+        let wish = || self.vms.get(&step.vm()?);
         match step {
             Step::SetCpu { .. } => Some(wish()?.cpu?.reason),
             Step::SetMemoryBandwidth { .. } => Some(wish()?.memory_bandwidth?.reason),
@@ -143,22 +157,11 @@ impl<'a> Reasons<'a> {
             Step::SetMemory { .. } | Step::MigrateMemory { .. } => Some(wish()?.memory.as_ref()?.reason),
             Step::SetClass { .. } => Some(wish()?.class?.1),
             Step::Detach { devices, .. } | Step::Attach { devices, .. } => {
-                let moved =
-                    |wish: &&crate::proposal::DeviceMove| devices.iter().any(|(id, _)| *id == wish.device);
-                self.proposal.devices.iter().find(moved).map(|wish| wish.reason)
+                devices.iter().find_map(|(device, _)| self.moves.get(device)).copied()
             }
-            Step::SetDeviceBandwidth { device, .. } => self
-                .proposal
-                .device_bandwidth
-                .iter()
-                .find(|(id, _)| id == device)
-                .map(|(_, wish)| wish.reason),
-            Step::SetLink { link, .. } => {
-                self.proposal.links.iter().find(|wish| wish.link == *link).map(|wish| wish.reason)
-            }
-            Step::CreateInstance { .. } | Step::DestroyInstance { .. } => {
-                self.proposal.gpu_instances.as_ref().map(|(_, reason)| *reason)
-            }
+            Step::SetDeviceBandwidth { device, .. } => self.device_bandwidth.get(device).copied(),
+            Step::SetLink { link, .. } => self.links.get(link).copied(),
+            Step::CreateInstance { .. } | Step::DestroyInstance { .. } => self.gpu_instances,
             Step::CreateClass { .. } | Step::RemoveClass { .. } | Step::SetMask { .. } => None,
         }
     }

@@ -36,9 +36,11 @@ pub(super) fn complete(world: World<'_>, assignment: &Assignment, findings: &mut
         findings.require(known, Rule::Complete, || {
             format!("{} is on a socket or node that is not there", holding.vm)
         });
-        let ordered = holding.memory.windows(2).all(|pair| pair[0].0 < pair[1].0);
-        findings
-            .require(ordered, Rule::Complete, || format!("{} holds memory of one node twice", holding.vm));
+        let ordered = holding.memory.windows(2).all(|pair| pair[0].0 < pair[1].0)
+            && holding.memory.iter().all(|(_, size)| !size.is_zero());
+        findings.require(ordered, Rule::Complete, || {
+            format!("{} holds memory of one node twice, out of order, or none of it", holding.vm)
+        });
     }
     for instance in &assignment.gpu_instances {
         let known = instance.gpu.index() < topology.gpus().len();
@@ -234,14 +236,19 @@ pub(super) fn gpus(world: World<'_>, assignment: &Assignment, findings: &mut Fin
         findings.require(placed, Rule::GpuPartition, || {
             format!("{} has no such instance starting at {}", instance.gpu, instance.start)
         });
-        let clear = end.0 < instance.gpu || end.1 <= instance.start;
+        let clear = end.0 < instance.gpu || end.0 == instance.gpu && end.1 <= instance.start;
         findings.require(clear, Rule::GpuPartition, || {
-            format!("two instances of {} overlap at {}", instance.gpu, instance.start)
+            format!("two instances of {} overlap at {}, or are out of order", instance.gpu, instance.start)
         });
         end = (instance.gpu, instance.start.saturating_add(profile.map_or(1, |profile| profile.span)));
         match world.position(instance.owner) {
-            Some(position) => slices[position] += profile.map_or(0, |profile| profile.compute),
-            None => findings.require(false, Rule::OneOwner, || format!("{} is not there", instance.owner)),
+            Some(position) => {
+                let compute = profile.map_or(0, |profile| profile.compute);
+                slices[position] = slices[position].saturating_add(compute);
+            }
+            None => findings.require(false, Rule::OneOwner, || {
+                format!("an instance of {} is owned by {}, which is not there", instance.gpu, instance.owner)
+            }),
         }
     }
     for (spec, held) in world.vms.iter().zip(slices) {

@@ -33,8 +33,12 @@ pub(super) fn project_compute(world: World<'_>, wishes: &[Option<&VmWish>], targ
                 bandwidth.push((&mut holding.memory_bandwidth, spec.memory_bandwidth.reservation));
             }
         }
-        fit(&mut cpu, socket.cpu());
-        fit(&mut bandwidth, world.topology.memory_bandwidth(socket.id));
+        if let Some(step) = cpu_step {
+            fit(&mut cpu, socket.cpu(), step);
+        }
+        if let Some(step) = bandwidth_step {
+            fit(&mut bandwidth, world.topology.memory_bandwidth(socket.id), step);
+        }
     }
 }
 
@@ -63,7 +67,7 @@ fn place(world: World<'_>, wishes: &[Option<&VmWish>], target: &mut Assignment) 
         let after = (taken[to.index()].0 + need.0, taken[to.index()].1 + need.1);
         if after.0 <= sockets[to.index()].cpu() && after.1 <= world.topology.memory_bandwidth(to) {
             let here = &mut taken[holding.socket.index()];
-            *here = (here.0 - need.0, here.1 - need.1);
+            *here = (here.0.saturating_sub(need.0), here.1.saturating_sub(need.1));
             taken[to.index()] = after;
             holding.socket = to;
         }

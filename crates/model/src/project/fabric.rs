@@ -3,8 +3,9 @@
 use super::{clamp_wish, fit};
 use crate::assignment::{Assignment, DeviceHolding, Grant};
 use crate::capability::ChangeKind;
-use crate::ids::{DeviceId, VmId};
+use crate::ids::{DeviceId, LinkId, VmId};
 use crate::proposal::{DeviceMove, Proposal, Wish};
+use crate::topology::DeviceClass;
 use crate::units::Bandwidth;
 use crate::vm::Bounds;
 use crate::world::World;
@@ -25,73 +26,110 @@ pub(super) fn project_devices(world: World<'_>, moves: &[DeviceMove], target: &m
         return;
     }
     let fabric = world.topology.fabric();
-    let mut moved = vec![false; fabric.devices.len()];
+    let mut decided = vec![false; fabric.devices.len()];
+    let mut books = Books::new(world, target);
     for wish in moves.iter().filter(|wish| fabric.is_assignable(wish.device)) {
         let known = wish.to.is_none_or(|vm| world.position(vm).is_some());
-        if !known || std::mem::replace(&mut moved[wish.device.index()], true) {
+        if !known || decided[wish.device.index()] {
             continue;
         }
-        let before = target.devices.clone();
-        for member in fabric.companions(wish.device) {
-            moved[member.index()] = true;
-            let held = &mut target.devices[member.index()];
-            held.owner = wish.to;
-            held.bandwidth = Grant::fixed(device_bounds(world, *member, wish.to).reservation);
-        }
-        if !devices_hold(world, target, &before, wish) {
-            target.devices = before;
+        let members = fabric.companions(wish.device);
+        members.iter().for_each(|member| decided[member.index()] = true);
+        let movable = members.iter().all(|member| fabric.devices[member.index()].hot_plug);
+        if movable && target.devices[wish.device.index()].owner != wish.to {
+            books.hand_over(members, wish.to, target);
         }
     }
 }
 
-/// Whether both sides of a hand-over stay within their counts, and all reservations within the links.
-fn devices_hold(world: World<'_>, target: &Assignment, before: &[DeviceHolding], wish: &DeviceMove) -> bool {
-    let fabric = world.topology.fabric();
-    let members = fabric.companions(wish.device);
-    let unplugged = members
-        .iter()
-        .all(|member| fabric.devices[member.index()].hot_plug || before[member.index()].owner == wish.to);
-    let sides = [wish.to, before[wish.device.index()].owner];
-    let counts_hold = sides.into_iter().flatten().all(|vm| {
-        members.iter().all(|member| {
-            let class = fabric.devices[member.index()].class;
-            let count = target
-                .devices_of(vm)
-                .filter(|(device, _)| fabric.devices[device.index()].class == class)
-                .count();
-            let bounds = world
-                .vm(vm)
-                .and_then(|spec| spec.wish(class))
-                .map_or_else(Bounds::default, |found| found.count);
-            u32::try_from(count).is_ok_and(|count| bounds.contains(count))
-        })
-    });
-    unplugged && counts_hold && reservations_fit(world, target)
+/// What is reserved on each link, and how many devices of each class each VM owns.
+struct Books<'a> {
+    world: World<'a>,
+    reserved: Vec<Bandwidth>,
+    counts: Vec<[u32; DeviceClass::ALL.len()]>,
+}
+
+impl<'a> Books<'a> {
+    fn new(world: World<'a>, target: &Assignment) -> Self {
+        let mut counts = vec![[0; DeviceClass::ALL.len()]; world.vms.len()];
+        for (device, held) in world.topology.fabric().devices.iter().zip(&target.devices) {
+            if let Some(position) = held.owner.and_then(|owner| world.position(owner)) {
+                counts[position][device.class as usize] += 1;
+            }
+        }
+        Self { world, reserved: reserved_below(world, target), counts }
+    }
+
+    /// Hands a group to a new owner, or leaves everything as it was where a rule would not hold.
+    fn hand_over(&mut self, members: &[DeviceId], to: Option<VmId>, target: &mut Assignment) {
+        for member in members {
+            let held = target.devices[member.index()];
+            self.post(*member, held.owner, least(self.world, *member, &held), false);
+            self.post(*member, to, device_bounds(self.world, *member, to).reservation, true);
+        }
+        let holds = members
+            .iter()
+            .all(|member| self.holds(*member, target.devices[member.index()].owner, to, target));
+        for member in members {
+            let held = &mut target.devices[member.index()];
+            let reservation = device_bounds(self.world, *member, to).reservation;
+            if holds {
+                *held = DeviceHolding { owner: to, bandwidth: Grant::fixed(reservation) };
+            } else {
+                self.post(*member, to, reservation, false);
+                self.post(*member, held.owner, least(self.world, *member, held), true);
+            }
+        }
+    }
+
+    fn post(&mut self, device: DeviceId, owner: Option<VmId>, reserved: Bandwidth, taken: bool) {
+        let fabric = self.world.topology.fabric();
+        let Some(owner) = owner else { return };
+        for link in fabric.route(device) {
+            let sum = &mut self.reserved[link.index()];
+            *sum = if taken { *sum + reserved } else { sum.saturating_sub(reserved) };
+        }
+        if let Some(position) = self.world.position(owner) {
+            let count = &mut self.counts[position][fabric.devices[device.index()].class as usize];
+            *count = if taken { *count + 1 } else { *count - 1 };
+        }
+    }
+
+    /// Whether both sides of a hand-over are within their counts, and all reservations within the links.
+    fn holds(&self, device: DeviceId, from: Option<VmId>, to: Option<VmId>, target: &Assignment) -> bool {
+        let fabric = self.world.topology.fabric();
+        let class = fabric.devices[device.index()].class;
+        let counts =
+            [from, to].into_iter().flatten().filter_map(|vm| self.world.position(vm)).all(|position| {
+                let wish = self.world.vms[position].wish(class);
+                let bounds = wish.map_or_else(Bounds::default, |found| found.count);
+                bounds.contains(self.counts[position][class as usize])
+            });
+        let fits = |link: &LinkId| self.reserved[link.index()] <= target.link(*link).bandwidth();
+        counts && fabric.route(device).iter().all(fits)
+    }
+}
+
+/// The least that a device can be brought down to: what cannot be changed on this host has to fit as it
+/// is.
+fn least(world: World<'_>, device: DeviceId, held: &DeviceHolding) -> Bandwidth {
+    if world.capabilities.allows(ChangeKind::DeviceBandwidth) {
+        device_bounds(world, device, held.owner).reservation
+    } else {
+        held.bandwidth.share
+    }
 }
 
 fn reserved_below(world: World<'_>, target: &Assignment) -> Vec<Bandwidth> {
     let fabric = world.topology.fabric();
-    let changeable = world.capabilities.allows(ChangeKind::DeviceBandwidth);
     let mut reserved = vec![Bandwidth::ZERO; fabric.links.len()];
     for (index, held) in target.devices.iter().enumerate().filter(|(_, held)| held.owner.is_some()) {
         let device = DeviceId::at(index);
-        let least = if changeable {
-            device_bounds(world, device, held.owner).reservation
-        } else {
-            held.bandwidth.share
-        };
         for link in fabric.route(device) {
-            reserved[link.index()] += least;
+            reserved[link.index()] += least(world, device, held);
         }
     }
     reserved
-}
-
-fn reservations_fit(world: World<'_>, target: &Assignment) -> bool {
-    reserved_below(world, target)
-        .iter()
-        .zip(&target.links)
-        .all(|(reserved, link)| *reserved <= link.bandwidth())
 }
 
 /// Retrains links: the narrowing ones first, since they free lanes of their pools.
@@ -165,29 +203,35 @@ pub(super) fn project_device_bandwidth(
         changed |= place.bandwidth != held.bandwidth;
     }
     if changed {
-        fit_links(world, target);
+        fit_links(world, held, target);
     }
 }
 
-fn fit_links(world: World<'_>, target: &mut Assignment) {
+fn fit_links(world: World<'_>, held: &Assignment, target: &mut Assignment) {
     let fabric = world.topology.fabric();
-    let mut asked = vec![Bandwidth::ZERO; fabric.links.len()];
-    for (index, held) in target.devices.iter().enumerate() {
-        fabric.route(DeviceId::at(index)).iter().for_each(|link| asked[link.index()] += held.bandwidth.share);
+    let step = world.capabilities.get(ChangeKind::DeviceBandwidth).map_or(1, |control| control.granularity);
+    let owned = |(index, held): (usize, &DeviceHolding)| held.owner.map(|_| DeviceId::at(index));
+    let mut below: Vec<Vec<DeviceId>> = vec![Vec::new(); fabric.links.len()];
+    for device in target.devices.iter().enumerate().filter_map(owned) {
+        fabric.route(device).iter().for_each(|link| below[link.index()].push(device));
     }
-    for link in &fabric.links {
-        let capacity = target.links[link.id.index()].bandwidth();
-        if asked[link.id.index()] <= capacity {
-            continue;
-        }
-        let mut below = Vec::new();
-        for (index, held) in target.devices.iter_mut().enumerate().filter(|(_, held)| held.owner.is_some()) {
-            let device = DeviceId::at(index);
-            if fabric.route(device).contains(&link.id) {
-                let reservation = device_bounds(world, device, held.owner).reservation;
-                below.push((&mut held.bandwidth, reservation));
+    for (setting, below) in target.links.iter().zip(below) {
+        let mut grants: Vec<_> =
+            below.iter().map(|device| target.devices[device.index()].bandwidth).collect();
+        let least = below.iter().map(|device| {
+            // A device that changes hands can be given any share.
+            let (before, after) = (&held.devices[device.index()], &target.devices[device.index()]);
+            let fresh = before.owner != after.owner;
+            if fresh {
+                device_bounds(world, *device, after.owner).reservation
+            } else {
+                least(world, *device, after)
             }
+        });
+        let mut parts: Vec<_> = grants.iter_mut().zip(least).collect();
+        fit(&mut parts, setting.bandwidth(), step);
+        for (device, grant) in below.iter().zip(grants) {
+            target.devices[device.index()].bandwidth = grant;
         }
-        fit(&mut below, capacity);
     }
 }

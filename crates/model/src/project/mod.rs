@@ -4,6 +4,10 @@
 //! what exceeds the reservations is scaled down alike; a discrete wish that cannot be is left out. For
 //! any proposal, garbage included, the result keeps every rule of the checker, provided that what is
 //! held now keeps them.
+//!
+//! What is wished for is rounded down to the granularity of its control, with two exceptions: a bound
+//! wins over the granularity, and a wish for exactly what is held is not rounded, so that wishing for
+//! what one has changes nothing.
 
 mod compute;
 mod fabric;
@@ -20,7 +24,8 @@ use crate::world::World;
 /// Projects a proposal to a feasible assignment.
 ///
 /// `held` must be feasible. The families in `frozen` stay as they are, as does everything that
-/// `world.capabilities` cannot change. Costs O(VMs + devices × depth of the fabric).
+/// `world.capabilities` cannot change. Costs O(VMs + devices × depth of the fabric) for each socket and
+/// memory node, of which there are few; where wishes for memory do not fit, twice per node more at most.
 #[must_use]
 pub fn project(world: World<'_>, held: &Assignment, frozen: Families, proposal: &Proposal) -> Assignment {
     let mut target = held.clone();
@@ -36,7 +41,7 @@ pub fn project(world: World<'_>, held: &Assignment, frozen: Families, proposal: 
         fabric::project_links(world, proposal, &mut target);
         fabric::project_device_bandwidth(world, held, proposal, &mut target);
     }
-    if !frozen.contains(Family::Cache) && world.capabilities.allows(ChangeKind::CacheMask) {
+    if !frozen.contains(Family::Cache) {
         partitions::project_cache(world, proposal, &wishes, &mut target);
     }
     if !frozen.contains(Family::Gpu) && world.capabilities.allows(ChangeKind::GpuInstance) {
@@ -89,9 +94,16 @@ fn clamp_wish<T: Quantity>(
     granularity: u64,
 ) -> Grant<T> {
     let Some(wish) = wish.filter(|wish| !wish.share.is_nan() && !wish.ceiling.is_nan()) else { return held };
-    let share = bounds.clamp(floor_to(T::from_wish(wish.share), granularity));
-    let ceiling = bounds.clamp(T::from_wish(wish.ceiling)).max(share);
+    let share = bounds.clamp(round_wish(wish.share, held.share, granularity));
+    let ceiling = bounds.clamp(round_wish(wish.ceiling, held.ceiling, 1)).max(share);
     Grant { share, ceiling }
+}
+
+/// Rounds down, but leaves what is held as it is.
+fn round_wish<T: Quantity>(wish: f64, held: T, granularity: u64) -> T {
+    #[allow(clippy::cast_precision_loss)]
+    let unchanged = wish == held.raw() as f64;
+    if unchanged { held } else { floor_to(T::from_wish(wish), granularity) }
 }
 
 fn floor_to<T: Quantity>(amount: T, granularity: u64) -> T {
@@ -100,20 +112,20 @@ fn floor_to<T: Quantity>(amount: T, granularity: u64) -> T {
 
 /// Scales what exceeds the reservations so that the shares add up to at most `capacity`.
 /// The reservations themselves must fit.
-fn fit<T: Quantity>(grants: &mut [(&mut Grant<T>, T)], capacity: T) {
-    let sum = |amounts: &mut dyn Iterator<Item = T>| {
-        amounts.fold(0_u64, |sum, next| sum.saturating_add(next.raw()))
-    };
+fn fit<T: Quantity>(grants: &mut [(&mut Grant<T>, T)], capacity: T, granularity: u64) {
+    // Shares may be as large as their type; their sum is not cut off, as the scale would be wrong then.
+    let sum = |amounts: &mut dyn Iterator<Item = T>| amounts.map(|next| u128::from(next.raw())).sum::<u128>();
     let asked = sum(&mut grants.iter().map(|(grant, _)| grant.share));
-    if asked <= capacity.raw() {
+    if asked <= u128::from(capacity.raw()) {
         return;
     }
-    let reserved = sum(&mut grants.iter().map(|(_, reservation)| *reservation));
-    let (room, extra) = (capacity.raw().saturating_sub(reserved), asked - reserved);
-    for (grant, reservation) in grants {
+    // A state that was read may hold less than is reserved.
+    let firm = sum(&mut grants.iter().map(|(grant, reservation)| grant.share.min(*reservation)));
+    let (room, extra) = (u128::from(capacity.raw()).saturating_sub(firm), asked - firm);
+    for (grant, reservation) in grants.iter_mut().filter(|(grant, reservation)| grant.share > *reservation) {
         let above = u128::from(grant.share.raw() - reservation.raw());
         // Rounded down, so the sum cannot exceed the room.
-        let kept = above * u128::from(room) / u128::from(extra);
-        grant.share = T::new(reservation.raw() + u64::try_from(kept).unwrap_or(0));
+        let kept = u64::try_from(above * room / extra).unwrap_or(0);
+        grant.share = floor_to(T::new(reservation.raw() + kept), granularity).max(*reservation);
     }
 }

@@ -2,7 +2,6 @@
 
 use crate::assignment::{Assignment, CacheMask, GpuInstance};
 use crate::capability::ChangeKind;
-use crate::ids::ClassId;
 use crate::proposal::{Proposal, VmWish};
 use crate::topology::Socket;
 use crate::world::World;
@@ -14,7 +13,9 @@ pub(super) fn project_cache(
     target: &mut Assignment,
 ) {
     let sockets = world.topology.sockets();
-    if let Some(classes) = &proposal.classes {
+    let before = target.classes.clone();
+    let settable = world.capabilities.allows(ChangeKind::CacheMask);
+    if let Some(classes) = proposal.classes.as_ref().filter(|_| settable) {
         for (index, place) in target.classes.iter_mut().enumerate() {
             let legal = |(socket, mask): (&Socket, &u32)| match &socket.cache {
                 Some(cache) => {
@@ -42,18 +43,15 @@ pub(super) fn project_cache(
             }
         }
     }
-    restore_used_classes(world, target);
+    restore_used_classes(target, &before);
 }
 
-/// A class that still has VMs in it stays in use, with every way if nothing better is known.
-fn restore_used_classes(world: World<'_>, target: &mut Assignment) {
-    let used: Vec<ClassId> = target.holdings.iter().map(|holding| holding.class).collect();
-    for class in used {
-        if let Some(place @ None) = target.classes.get_mut(class.index()) {
-            let full = |socket: &Socket| {
-                socket.cache.as_ref().map_or(CacheMask(1), |cache| CacheMask::full(cache.ways))
-            };
-            *place = Some(world.topology.sockets().iter().map(full).collect());
+/// A class that still has VMs in it stays in use, with the masks that it has.
+fn restore_used_classes(target: &mut Assignment, before: &[Option<Vec<CacheMask>>]) {
+    for holding in &target.holdings {
+        let class = holding.class.index();
+        if let Some(place @ None) = target.classes.get_mut(class) {
+            place.clone_from(&before[class]);
         }
     }
 }
@@ -72,7 +70,7 @@ pub(super) fn project_gpus(world: World<'_>, proposal: &Proposal, target: &mut A
         let end = |other: &GpuInstance| other.start + gpu.profiles[other.profile as usize].span;
         let clear =
             accepted.last().is_none_or(|last| last.gpu != instance.gpu || end(last) <= instance.start);
-        let after = slices[position] + profile.compute;
+        let after = slices[position].saturating_add(profile.compute);
         if clear && profile.starts.contains(&instance.start) && after <= world.vms[position].gpu_slices.limit
         {
             slices[position] = after;

@@ -77,7 +77,7 @@ impl Topology {
         let routes = routes(&parts)?;
         let socket_bandwidth = parts.sockets.iter().map(|socket| dram_bandwidth(&parts, socket)).collect();
         let nearest_nodes = distances.iter().map(|row| nearest(row)).collect();
-        let divided = divided(&parts.devices);
+        let divided = divided(&parts);
         let groups = groups(&parts.devices, &divided);
         let Parts { name, sockets, nodes, ports, switches, links, pools, devices, gpus, .. } = parts;
         let fabric = Fabric { ports, switches, links, pools, devices, routes, groups, divided };
@@ -182,8 +182,14 @@ fn check_links(parts: &Parts) -> Result<(), TopologyError> {
             LinkEnd::Device(device) => device.index() < parts.devices.len(),
         };
         ensure(below, &upper.name, || "leads to a switch or device that does not exist".into())?;
+        let lower = match link.lower {
+            LinkEnd::Switch(switch) => &parts.ports[parts.switches[switch.index()].upstream.index()],
+            LinkEnd::Device(_) => upper,
+        };
         let within = |setting: LinkSetting| {
-            setting.width.is_legal() && setting.width <= upper.max_width && setting.speed <= upper.max_speed
+            setting.width.is_legal()
+                && setting.width <= upper.max_width.min(lower.max_width)
+                && setting.speed <= upper.max_speed.min(lower.max_speed)
         };
         ensure(within(link.capable), &upper.name, || format!("cannot carry a link of {}", link.capable))?;
         let initial = within(link.initial)
@@ -232,10 +238,12 @@ fn check_devices(parts: &Parts) -> Result<(), TopologyError> {
 }
 
 fn check_gpus(parts: &Parts) -> Result<(), TopologyError> {
+    let mut described = BTreeSet::new();
     for gpu in &parts.gpus {
         let device = parts.devices.get(gpu.device.index());
         let name = device.map_or("", |found| found.name.as_str());
         ensure(device.is_some(), name, || format!("{} does not exist", gpu.device))?;
+        ensure(described.insert(gpu.device), name, || "is described as two GPUs".into())?;
         ensure((1..=64).contains(&gpu.slices), name, || "a GPU has 1 to 64 memory slices".into())?;
         ensure(!gpu.profiles.is_empty(), name, || "a divisible GPU needs at least one profile".into())?;
         for profile in &gpu.profiles {
@@ -321,12 +329,16 @@ fn route(
     }
 }
 
-fn divided(devices: &[Device]) -> Vec<bool> {
-    let mut divided = vec![false; devices.len()];
-    for device in devices {
+/// Whose parts or partitions have owners of their own.
+fn divided(parts: &Parts) -> Vec<bool> {
+    let mut divided = vec![false; parts.devices.len()];
+    for device in &parts.devices {
         if let Attachment::PartOf(whole) = device.attachment {
             divided[whole.index()] = true;
         }
+    }
+    for gpu in &parts.gpus {
+        divided[gpu.device.index()] = true;
     }
     divided
 }

@@ -56,8 +56,8 @@ impl Fabric {
         }
     }
 
-    /// Whether a VM can own this device. One that is divided into logical devices is not owned itself,
-    /// nor is one that the host keeps.
+    /// Whether a VM can own this device. One that is divided into logical devices or GPU instances is not
+    /// owned itself, nor is one that the host keeps.
     #[must_use]
     pub fn is_assignable(&self, device: DeviceId) -> bool {
         self.devices.get(device.index()).is_some_and(|found| !found.host_owned)
