@@ -47,7 +47,7 @@ pinned_rust() { sed -n 's/^channel *= *"\(.*\)"/\1/p' rust-toolchain.toml; }
 
 # Prints "1095" for "cargo 1.95.0 (…)", so that versions compare as numbers; nothing if cargo fails.
 cargo_version_number() {
-    cargo --version 2>/dev/null | sed -n 's/^cargo \([0-9]*\)\.\([0-9]*\)\..*/\1 \2/p' \
+    RUSTUP_AUTO_INSTALL=0 cargo --version 2>/dev/null | sed -n 's/^cargo \([0-9]*\)\.\([0-9]*\)\..*/\1 \2/p' \
         | while read -r major minor; do printf '%d\n' $((major * 1000 + minor)); done
 }
 
@@ -61,16 +61,33 @@ rust_is_ready() {
 
 install_rustup() {
     # Debian's own package is preferred: it is signed and updated with the system.
-    if have apt-cache && apt-cache show rustup >/dev/null 2>&1; then
+    if have apt-cache && apt-cache policy rustup 2>/dev/null | grep -q 'Candidate: [0-9]'; then
         apt_install rustup
     else
-        say "-- installing rustup from https://sh.rustup.rs into ${CARGO_HOME:-$HOME/.cargo} (this user only)"
-        curl --proto '=https' --tlsv1.2 -sSf --retry 2 https://sh.rustup.rs \
-            | sh -s -- -y --quiet --no-modify-path --profile minimal --default-toolchain none >&2 \
-            || die "rustup could not be installed; install Rust $(pinned_rust) or newer and start again"
+        say "-- installing rustup from rust-lang.org into ${CARGO_HOME:-$HOME/.cargo} (this user only)"
+        fetch_and_run_rustup || die "rustup could not be installed; install Rust $(pinned_rust) or newer and start again"
     fi
     hash -r
 }
+
+# By the script of https://rustup.rs, or where that name is not reachable, by the program which that
+# script would fetch.
+fetch_and_run_rustup() {
+    local folder options=(-y --quiet --no-modify-path --profile minimal --default-toolchain none)
+    folder=$(mktemp -d)
+    if download https://sh.rustup.rs "$folder/rustup.sh"; then
+        sh "$folder/rustup.sh" "${options[@]}" >&2
+    else
+        say "   sh.rustup.rs does not answer; fetching rustup-init from static.rust-lang.org"
+        download "https://static.rust-lang.org/rustup/dist/$(uname -m)-unknown-linux-gnu/rustup-init" "$folder/rustup-init" \
+            && chmod +x "$folder/rustup-init" && "$folder/rustup-init" "${options[@]}" >&2
+    fi
+    local outcome=$?
+    rm -rf "$folder"
+    return $outcome
+}
+
+download() { curl --proto '=https' --tlsv1.2 -sSf --retry 2 -o "$2" "$1" >&2; }
 
 # With rustup present: the pinned toolchain, or, where it cannot be fetched, a newer one already here.
 install_pinned_toolchain() {

@@ -1,2 +1,30 @@
-//! The `halcyon` binary.
-fn main() {}
+//! The `halcyon` binary: one command for each thing that a person does with a host.
+
+mod demo;
+mod doctor;
+mod trace;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// Hardware abstraction layer for virtualization hosts that drives itself.
+#[derive(Parser)]
+#[command(name = "halcyon", version)]
+enum Halcyon {
+    Demo(demo::Args),
+    Doctor(doctor::Args),
+    Trace(trace::Args),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Halcyon::parse() {
+        Halcyon::Demo(args) => demo::run(&args),
+        Halcyon::Doctor(args) => doctor::run(&args),
+        Halcyon::Trace(args) => trace::run(args).map(|()| ExitCode::SUCCESS),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("halcyon: {error:#}");
+        ExitCode::FAILURE
+    })
+}

@@ -1,1 +1,16 @@
-//! placeholder
+//! Scenarios, runs and comparisons: how good is a policy, on which host, against what.
+mod compare;
+mod foresight;
+mod limit_cycle;
+mod record;
+mod run;
+mod scenario;
+
+pub use compare::{Comparison, Row, Spread, Summary, compare};
+pub use foresight::policy_by_name;
+pub use record::{Note, Record, Track};
+pub use run::{Run, RunError, RunResult};
+pub use scenario::{Draw, Scenario, ScenarioError};
+
+/// Every policy that can be compared, in the order of reports.
+pub const POLICIES: [&str; 5] = ["static", "reservation", "proportional", "reactive", "clairvoyant"];

@@ -52,6 +52,8 @@ pub struct VmCounters {
     pub cpu_waited_us: Option<u64>,
     /// Time that it stood still for memory (PSI), in microseconds.
     pub memory_stalled_us: Option<u64>,
+    /// Time that it stood still for devices (PSI), in microseconds.
+    pub io_stalled_us: Option<u64>,
     /// Bytes moved to and from memory.
     pub memory_bytes: Option<u64>,
     /// Bytes moved through the fabric, by device.
@@ -76,6 +78,8 @@ pub struct VmRates {
     pub cpu_waited: Option<MilliCpu>,
     /// Share of the time that it stood still for memory, 0 to 1.
     pub memory_stalled: Option<f64>,
+    /// Share of the time that it stood still for devices, 0 to 1.
+    pub io_stalled: Option<f64>,
     /// Memory traffic.
     pub memory_bandwidth: Option<Bandwidth>,
 }
@@ -97,6 +101,7 @@ impl VmRates {
             cpu: milli(before.cpu_used_us, after.cpu_used_us),
             cpu_waited: milli(before.cpu_waited_us, after.cpu_waited_us),
             memory_stalled: rate(before.memory_stalled_us, after.memory_stalled_us, elapsed, 1e-6),
+            io_stalled: rate(before.io_stalled_us, after.io_stalled_us, elapsed, 1e-6),
             memory_bandwidth: rate(before.memory_bytes, after.memory_bytes, elapsed, 1.0)
                 .map(Bandwidth::from_f64),
         }

@@ -116,6 +116,33 @@ impl Step {
         }
     }
 
+    /// Whether both steps change the same thing: the same resource of one VM, or the same part.
+    #[must_use]
+    pub fn touches_same(&self, other: &Self) -> bool {
+        let devices = |step: &Self| match step {
+            Self::Detach { devices, .. } | Self::Attach { devices, .. } => {
+                devices.iter().map(|(device, _)| *device).collect()
+            }
+            Self::SetDeviceBandwidth { device, .. } => vec![*device],
+            _ => Vec::new(),
+        };
+        let part = |step: &Self| match step {
+            Self::SetLink { link, .. } => Some(link.0),
+            Self::CreateClass { class, .. }
+            | Self::RemoveClass { class, .. }
+            | Self::SetMask { class, .. } => Some(class.0),
+            Self::CreateInstance { instance } | Self::DestroyInstance { instance } => Some(instance.gpu.0),
+            _ => None,
+        };
+        if self.family() != other.family() {
+            return false;
+        }
+        let shared = devices(self).iter().any(|device| devices(other).contains(device));
+        let same_part = part(self).is_some() && part(self) == part(other);
+        let moves = devices(self).is_empty() && devices(other).is_empty();
+        shared || same_part || moves && self.vm().is_some() && self.vm() == other.vm()
+    }
+
     /// The step that leads back.
     #[must_use]
     pub fn inverse(&self) -> Self {

@@ -1,1 +1,48 @@
-//! placeholder
+//! What to do with a host: features in, proposal out. Nothing here touches a machine.
+mod common;
+mod fixed;
+mod history;
+mod reactive;
+
+pub use fixed::{Proportional, Reservation, Static};
+pub use history::{Estimate, History, Window};
+pub use reactive::{Foresight, Reactive, Tuning};
+
+use halcyon_model::{Families, Proposal, Snapshot, World};
+
+/// What a policy sees.
+#[derive(Debug, Clone, Copy)]
+pub struct View<'a> {
+    /// The host and its VMs.
+    pub world: World<'a>,
+    /// What was seen last.
+    pub snapshot: &'a Snapshot,
+    /// What was seen before.
+    pub history: &'a History,
+    /// Families that cannot change in this cycle; wishes for them are ignored.
+    pub frozen: Families,
+}
+
+/// Decides who gets what.
+pub trait Policy {
+    /// The name on the command line and in reports.
+    fn name(&self) -> &'static str;
+
+    /// Answers one snapshot.
+    fn decide(&mut self, view: &View<'_>) -> Proposal;
+}
+
+/// A policy by the name that [`Policy::name`] gives; nothing for a name that is not one.
+#[must_use]
+pub fn by_name(name: &str) -> Option<Box<dyn Policy + Send>> {
+    match name {
+        "static" => Some(Box::new(Static::default())),
+        "reservation" => Some(Box::new(Reservation::default())),
+        "proportional" => Some(Box::new(Proportional::default())),
+        "reactive" => Some(Box::new(Reactive::default())),
+        _ => None,
+    }
+}
+
+/// The names of all hand-made policies, in the order of reports.
+pub const NAMES: [&str; 4] = ["static", "reservation", "proportional", "reactive"];

@@ -1,1 +1,18 @@
-//! placeholder
+//! The simulated host: a driver like any other, with a performance model behind it instead of a machine.
+//!
+//! Demand comes from traces or from a generator fitted to them; what VMs get out of what they hold is
+//! computed by [`SimHost::step`]. All is a function of the parameters and one seed.
+mod actuate;
+mod compute;
+mod fabric;
+mod host;
+mod load;
+mod parameters;
+mod queue;
+mod score;
+pub mod trace;
+
+pub use host::{Guest, SimHost, VmState};
+pub use load::{Application, Demand, Workload};
+pub use parameters::Parameters;
+pub use score::{Score, VmScore};

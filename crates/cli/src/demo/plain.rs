@@ -1,0 +1,134 @@
+//! All policies on all scenarios, on all cores, with a progress bar or plain lines.
+
+use std::io::IsTerminal;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use anyhow::Result;
+use halcyon_control::Stopwatch;
+use halcyon_lab::{POLICIES, Run, RunResult, Scenario};
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// Steps between two looks at the stop flag and the progress bar.
+const STRIDE: u64 = 256;
+
+/// The results of every policy on every scenario, or nothing if it was stopped.
+pub(super) type Results = Vec<(String, Vec<RunResult>)>;
+
+pub(super) fn run_all(
+    scenarios: &[Scenario],
+    record: bool,
+    stopwatch: &(dyn Stopwatch + Sync),
+    stop: &AtomicBool,
+) -> Result<Option<Results>> {
+    let jobs: Vec<(usize, &str)> =
+        (0..scenarios.len()).flat_map(|scenario| POLICIES.map(|policy| (scenario, policy))).collect();
+    let total: u64 =
+        scenarios.iter().map(|scenario| scenario.duration.as_secs() * POLICIES.len() as u64).sum();
+    let progress = Progress::new(total);
+    let next = AtomicUsize::new(0);
+    let done: Mutex<Vec<(usize, Result<Option<RunResult>>)>> = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(jobs.len());
+        for _ in 0..workers {
+            scope.spawn(|| {
+                while let Some((scenario, policy)) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let index = scenario * POLICIES.len()
+                        + POLICIES.iter().position(|name| name == policy).unwrap_or(0);
+                    // Only the first scenario is drawn in the report.
+                    let outcome = run_one(
+                        &scenarios[*scenario],
+                        policy,
+                        record && *scenario == 0,
+                        stopwatch,
+                        stop,
+                        &progress,
+                    );
+                    if let Ok(mut done) = done.lock() {
+                        done.push((index, outcome));
+                    }
+                }
+            });
+        }
+    });
+    progress.finish();
+    collect(scenarios, done.into_inner().unwrap_or_default())
+}
+
+fn collect(
+    scenarios: &[Scenario],
+    mut done: Vec<(usize, Result<Option<RunResult>>)>,
+) -> Result<Option<Results>> {
+    done.sort_by_key(|(index, _)| *index);
+    let runs: Option<Vec<RunResult>> =
+        done.into_iter().map(|(_, outcome)| outcome).collect::<Result<Vec<_>>>()?.into_iter().collect();
+    Ok(runs.map(|runs| {
+        let mut runs = runs.into_iter();
+        let of = |scenario: &Scenario| {
+            (scenario.topology.name().to_string(), runs.by_ref().take(POLICIES.len()).collect())
+        };
+        scenarios.iter().map(of).collect()
+    }))
+}
+
+fn run_one(
+    scenario: &Scenario,
+    policy: &str,
+    record: bool,
+    stopwatch: &(dyn Stopwatch + Sync),
+    stop: &AtomicBool,
+    progress: &Progress,
+) -> Result<Option<RunResult>> {
+    let mut run = Run::new(scenario, policy, record)?;
+    let mut steps = 0;
+    while !run.is_over() {
+        run.tick(stopwatch)?;
+        steps += 1;
+        if steps % STRIDE == 0 {
+            if stop.load(Ordering::Relaxed) {
+                return Ok(None);
+            }
+            progress.advance(STRIDE);
+        }
+    }
+    Ok(Some(run.finish()))
+}
+
+/// A bar on a terminal, a line now and then elsewhere; both on standard error.
+struct Progress {
+    bar: ProgressBar,
+    total: u64,
+    plain: bool,
+    done: AtomicUsize,
+    shown: AtomicUsize,
+}
+
+impl Progress {
+    fn new(total: u64) -> Self {
+        let plain = !std::io::stderr().is_terminal();
+        let bar = if plain { ProgressBar::hidden() } else { ProgressBar::new(total) };
+        if let Ok(style) =
+            ProgressStyle::with_template("{bar:40.cyan} {percent:>3} %  {per_sec} steps  {eta} left")
+        {
+            bar.set_style(style);
+        }
+        bar.enable_steady_tick(Duration::from_millis(200));
+        Self { bar, total, plain, done: AtomicUsize::new(0), shown: AtomicUsize::new(0) }
+    }
+
+    fn advance(&self, steps: u64) {
+        self.bar.inc(steps);
+        let steps = usize::try_from(steps).unwrap_or(0);
+        let done = self.done.fetch_add(steps, Ordering::Relaxed) + steps;
+        let tenth = done as u64 * 10 / self.total.max(1);
+        let tenth = usize::try_from(tenth).unwrap_or(0);
+        if self.plain && self.shown.fetch_max(tenth, Ordering::Relaxed) < tenth {
+            eprintln!("halcyon: {} % of {} steps", tenth * 10, self.total);
+        }
+    }
+
+    fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}

@@ -1,0 +1,219 @@
+//! One cycle after another, on whatever host and clock it is handed.
+//!
+//! ```text
+//!  settle ─► observe ─► record ─► decide ─► project ─► diff ─► approve ─► submit ─► advance
+//!  (what was under way)            │  late, not finite, refused?              (begin steps)
+//!                                  └──────► the heuristic decides instead
+//! ```
+
+use std::time::Duration;
+
+use halcyon_hal::{Event, Executor, Host, Inventory, Journal, JournalError, ObserveError};
+use halcyon_model::{
+    ChangeKind, Families, Family, Generation, HostTime, Plan, Proposal, Snapshot, Standing, Violations,
+    approve, diff, project,
+};
+use halcyon_policy::{History, Policy, View};
+
+/// How a cycle behaves.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Config {
+    /// A decision that takes longer is replaced by the heuristic's; without it, none is late.
+    pub deadline: Option<Duration>,
+}
+
+/// Measures how long decisions take. The simulator runs on virtual time, but its decisions do not.
+pub trait Stopwatch {
+    /// Time since any fixed moment.
+    fn elapsed(&self) -> Duration;
+}
+
+/// Why the heuristic decided instead of the policy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fallback {
+    /// The decision came too late.
+    Late {
+        /// How long it took.
+        took: Duration,
+    },
+    /// The proposal holds figures that are not numbers.
+    NotFinite,
+    /// The checker refused the plan.
+    Refused(Violations),
+}
+
+/// What one cycle did.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// The plan, if anything is to change.
+    pub plan: Option<Plan>,
+    /// What became of steps, of this plan and of earlier ones.
+    pub events: Vec<Event>,
+    /// How long the decision took: features, policy, projection, ordering and check.
+    pub decision: Duration,
+    /// Why the heuristic decided, if it did.
+    pub fallback: Option<Fallback>,
+}
+
+/// Why a cycle could not be completed. VMs stay as they are.
+#[derive(Debug, thiserror::Error)]
+pub enum CycleError {
+    /// The host could not be read.
+    #[error("the host cannot be observed")]
+    Observe(#[from] ObserveError),
+    /// The journal could not be written.
+    #[error("the journal cannot be kept")]
+    Journal(#[from] JournalError),
+}
+
+/// The control cycle.
+pub struct Cycle<J> {
+    policy: Box<dyn Policy + Send>,
+    heuristic: Box<dyn Policy + Send>,
+    executor: Executor<J>,
+    config: Config,
+    history: History,
+    snapshot: Snapshot,
+    plan: Generation,
+    changed_at: [Option<HostTime>; Family::ALL.len()],
+}
+
+impl<J: Journal> Cycle<J> {
+    /// A cycle that lets `policy` decide, and `heuristic` where `policy` cannot be used.
+    pub fn new(
+        policy: Box<dyn Policy + Send>,
+        heuristic: Box<dyn Policy + Send>,
+        journal: J,
+        config: Config,
+    ) -> Self {
+        Self {
+            policy,
+            heuristic,
+            executor: Executor::new(journal),
+            config,
+            history: History::new(),
+            snapshot: Snapshot::default(),
+            plan: Generation::default(),
+            changed_at: Default::default(),
+        }
+    }
+
+    /// What was seen last, kept up with what was done since.
+    #[must_use]
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// What was seen before.
+    #[must_use]
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// The executor, for its journal and what is stuck.
+    #[must_use]
+    pub fn executor(&self) -> &Executor<J> {
+        &self.executor
+    }
+
+    /// Runs one cycle at `now`.
+    ///
+    /// # Errors
+    /// When the host cannot be read or the journal cannot be written.
+    pub fn tick(
+        &mut self,
+        host: &mut dyn Host,
+        now: HostTime,
+        stopwatch: &dyn Stopwatch,
+    ) -> Result<Outcome, CycleError> {
+        let mut events = self.executor.settle(now, host)?;
+        let inventory = host.inventory();
+        host.observe(&mut self.snapshot)?;
+        self.snapshot.generation = self.snapshot.generation.next();
+        self.snapshot.busy = self.executor.busy();
+        let mut outcome = Outcome::default();
+        let started = stopwatch.elapsed();
+        self.history.record(&self.snapshot);
+        let frozen = self.frozen(&inventory, now);
+        let plan = self.decide(&inventory, frozen, started, stopwatch, &mut outcome);
+        outcome.decision = stopwatch.elapsed().saturating_sub(started);
+        if let Some(plan) = plan {
+            self.executor.submit(&plan, now)?;
+            self.plan = plan.generation();
+            for change in plan.changes() {
+                self.changed_at[change.step.family() as usize] = Some(now);
+            }
+            outcome.plan = Some(plan);
+        }
+        let held = &mut self.snapshot.assignment;
+        events.extend(self.executor.advance(now, inventory.world(), held, host)?);
+        outcome.events = events;
+        Ok(outcome)
+    }
+
+    /// Families with changes under way, and those that changed too short a while ago.
+    fn frozen(&self, inventory: &Inventory, now: HostTime) -> Families {
+        Family::ALL.into_iter().fold(self.snapshot.busy, |frozen, family| {
+            let kinds = ChangeKind::ALL.into_iter().filter(|kind| kind.family() == family);
+            let pace =
+                kinds.filter_map(|kind| inventory.capabilities.get(kind)).map(|control| control.pace).min();
+            let resting = match (self.changed_at[family as usize], pace) {
+                (Some(last), Some(pace)) => now < last + pace,
+                (_, None) => true,
+                (None, Some(_)) => false,
+            };
+            if resting { frozen.with(family) } else { frozen }
+        })
+    }
+
+    fn decide(
+        &mut self,
+        inventory: &Inventory,
+        frozen: Families,
+        started: Duration,
+        stopwatch: &dyn Stopwatch,
+        outcome: &mut Outcome,
+    ) -> Option<Plan> {
+        let world = inventory.world();
+        let standing = Standing { snapshot: self.snapshot.generation, plan: self.plan };
+        let view = View { world, snapshot: &self.snapshot, history: &self.history, frozen };
+        let proposal = self.policy.decide(&view);
+        let took = stopwatch.elapsed().saturating_sub(started);
+        let fault = if self.config.deadline.is_some_and(|deadline| took > deadline) {
+            Fallback::Late { took }
+        } else if !is_finite(&proposal) {
+            Fallback::NotFinite
+        } else {
+            match plan(&view, standing, &proposal) {
+                Ok(plan) => return plan,
+                Err(violations) => Fallback::Refused(violations),
+            }
+        };
+        outcome.fallback = Some(fault);
+        let proposal = self.heuristic.decide(&view);
+        // If even the heuristic is refused, nothing changes.
+        plan(&view, standing, &proposal).unwrap_or(None)
+    }
+}
+
+/// Makes a plan of a proposal; none if nothing would change.
+fn plan(view: &View<'_>, standing: Standing, proposal: &Proposal) -> Result<Option<Plan>, Violations> {
+    let held = &view.snapshot.assignment;
+    let target = project(view.world, held, view.frozen, proposal);
+    if target == *held {
+        return Ok(None);
+    }
+    let difference = diff(view.world, held, &target);
+    let plan = approve(view.world, standing, proposal, difference)?;
+    Ok((!plan.changes().is_empty() || !plan.deferred().is_empty()).then_some(plan))
+}
+
+fn is_finite(proposal: &Proposal) -> bool {
+    let wish = |wish: &halcyon_model::Wish| wish.share.is_finite() && wish.ceiling.is_finite();
+    let memory = |wish: &halcyon_model::MemoryWish| wish.nodes.iter().all(|(_, size)| size.is_finite());
+    proposal.vms.iter().all(|vm| {
+        vm.cpu.as_ref().is_none_or(wish)
+            && vm.memory_bandwidth.as_ref().is_none_or(wish)
+            && vm.memory.as_ref().is_none_or(memory)
+    }) && proposal.device_bandwidth.iter().all(|(_, bandwidth)| wish(bandwidth))
+}

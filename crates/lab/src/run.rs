@@ -1,0 +1,225 @@
+//! One policy on one scenario, step by step: the very cycle that a daemon runs, on a simulated host.
+
+use std::time::Duration;
+
+use halcyon_control::{Config, Cycle, CycleError, Outcome, Stopwatch};
+use halcyon_hal::MemoryJournal;
+use halcyon_model::{DeviceId, LinkId, Violations, VmId, VmSpec};
+use halcyon_policy::Reactive;
+use halcyon_sim::{Score, SimHost};
+
+use crate::foresight::policy_by_name;
+use crate::limit_cycle::LimitCycles;
+use crate::record::Record;
+use crate::scenario::Scenario;
+
+/// Journal entries that a run keeps.
+const JOURNAL: usize = 4096;
+
+/// Why a run ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// There is no such policy.
+    #[error("there is no policy `{name}`; choose one of {}", crate::POLICIES.join(", "))]
+    NoPolicy {
+        /// What was asked for.
+        name: String,
+    },
+    /// The scenario cannot start.
+    #[error("the scenario's start is not feasible")]
+    Start(#[from] Violations),
+    /// A cycle could not be completed.
+    #[error("the control cycle stopped")]
+    Cycle(#[from] CycleError),
+}
+
+/// A run under way.
+pub struct Run {
+    policy: String,
+    host: SimHost,
+    cycle: Cycle<MemoryJournal>,
+    specs: Vec<VmSpec>,
+    names: Names,
+    duration: Duration,
+    window: Duration,
+    cycles: LimitCycles,
+    decisions_ns: Vec<u32>,
+    fallbacks: u64,
+    record: Option<Record>,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone)]
+pub struct RunResult {
+    /// The policy.
+    pub policy: String,
+    /// How the host did.
+    pub score: Score,
+    /// Changes begun per simulated hour.
+    pub changes_per_hour: f64,
+    /// Grants found swinging to and fro.
+    pub limit_cycles: u64,
+    /// How long decisions took, in nanoseconds, in ascending order.
+    pub decisions_ns: Vec<u32>,
+    /// Decisions that the heuristic made instead of the policy.
+    pub fallbacks: u64,
+    /// What happened, if it was recorded.
+    pub record: Option<Record>,
+}
+
+impl Run {
+    /// Starts a policy on a scenario; `record` keeps what happens for a report.
+    ///
+    /// # Errors
+    /// When there is no such policy, or the start is not feasible.
+    pub fn new(scenario: &Scenario, policy: &str, record: bool) -> Result<Self, RunError> {
+        let chosen =
+            policy_by_name(policy, scenario).ok_or_else(|| RunError::NoPolicy { name: policy.into() })?;
+        let heuristic = Box::new(Reactive::default());
+        let host = SimHost::new(
+            scenario.topology.clone(),
+            scenario.capabilities.clone(),
+            scenario.guests.clone(),
+            scenario.start.clone(),
+            scenario.parameters.clone(),
+            scenario.seed,
+        )?;
+        let specs: Vec<VmSpec> = scenario.guests.iter().map(|guest| guest.spec.clone()).collect();
+        Ok(Self {
+            policy: policy.into(),
+            host,
+            cycle: Cycle::new(chosen, heuristic, MemoryJournal::new(JOURNAL), Config::default()),
+            record: record.then(|| Record::new(&specs, scenario.parameters.window)),
+            names: Names::new(scenario, &specs),
+            specs,
+            duration: scenario.duration,
+            window: scenario.parameters.window,
+            cycles: LimitCycles::default(),
+            decisions_ns: Vec::new(),
+            fallbacks: 0,
+        })
+    }
+
+    /// The policy's name.
+    #[must_use]
+    pub fn policy(&self) -> &str {
+        &self.policy
+    }
+
+    /// The host.
+    #[must_use]
+    pub fn host(&self) -> &SimHost {
+        &self.host
+    }
+
+    /// The cycle.
+    #[must_use]
+    pub fn cycle(&self) -> &Cycle<MemoryJournal> {
+        &self.cycle
+    }
+
+    /// The VMs.
+    #[must_use]
+    pub fn specs(&self) -> &[VmSpec] {
+        &self.specs
+    }
+
+    /// Steps as people read them, with names instead of numbers.
+    #[must_use]
+    pub fn with_names(&self, text: &str) -> String {
+        self.names.replace(text)
+    }
+
+    /// Whether the scenario's time is over.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.host.now() >= self.duration
+    }
+
+    /// Lets one step of time pass and runs one cycle.
+    ///
+    /// # Errors
+    /// When the cycle cannot be completed.
+    pub fn tick(&mut self, stopwatch: &dyn Stopwatch) -> Result<Outcome, RunError> {
+        self.host.step();
+        let now = self.host.now();
+        let outcome = self.cycle.tick(&mut self.host, now, stopwatch)?;
+        self.decisions_ns.push(u32::try_from(outcome.decision.as_nanos()).unwrap_or(u32::MAX));
+        self.fallbacks += u64::from(outcome.fallback.is_some());
+        if let Some(plan) = &outcome.plan {
+            self.cycles.watch(plan, now);
+        }
+        if let Some(record) = &mut self.record {
+            record.step(&self.host, &self.specs, self.window);
+            let names = &self.names;
+            record.plan(now, outcome.plan.as_ref(), &outcome.events, &|text| names.replace(text));
+        }
+        Ok(outcome)
+    }
+
+    /// How the run did so far.
+    #[must_use]
+    pub fn finish(mut self) -> RunResult {
+        self.decisions_ns.sort_unstable();
+        let hours = self.host.now().as_secs_f64() / 3600.0;
+        #[allow(clippy::cast_precision_loss)]
+        let changes = self.host.changes() as f64;
+        RunResult {
+            policy: self.policy,
+            score: self.host.score(),
+            changes_per_hour: if hours > 0.0 { changes / hours } else { 0.0 },
+            limit_cycles: self.cycles.found(),
+            decisions_ns: self.decisions_ns,
+            fallbacks: self.fallbacks,
+            record: self.record,
+        }
+    }
+}
+
+/// Names for the numbers in the text of a step.
+struct Names {
+    vms: Vec<(VmId, String)>,
+    devices: Vec<String>,
+    links: Vec<String>,
+    nodes: Vec<String>,
+    sockets: Vec<String>,
+}
+
+impl Names {
+    fn new(scenario: &Scenario, specs: &[VmSpec]) -> Self {
+        let fabric = scenario.topology.fabric();
+        Self {
+            vms: specs.iter().map(|spec| (spec.id, spec.name.clone())).collect(),
+            devices: fabric.devices.iter().map(|device| device.name.clone()).collect(),
+            links: fabric
+                .links
+                .iter()
+                .map(|link| format!("link {}", fabric.ports[link.upper.index()].name))
+                .collect(),
+            nodes: scenario.topology.nodes().iter().map(|node| node.name.clone()).collect(),
+            sockets: scenario.topology.sockets().iter().map(|socket| socket.name.clone()).collect(),
+        }
+    }
+
+    fn replace(&self, text: &str) -> String {
+        text.split(' ').map(|word| self.word(word).unwrap_or(word)).collect::<Vec<_>>().join(" ")
+    }
+
+    fn word(&self, word: &str) -> Option<&str> {
+        let split = word.find(|letter: char| letter.is_ascii_digit())?;
+        let (kind, number) = word.split_at(split);
+        let index: u32 = number.parse().ok()?;
+        let found = match kind {
+            "vm" => {
+                let found = self.vms.binary_search_by_key(&VmId(index), |(vm, _)| *vm).ok()?;
+                return Some(&self.vms[found].1);
+            }
+            "device" => self.devices.get(DeviceId(index).index()),
+            "link" => self.links.get(LinkId(index).index()),
+            "node" => self.nodes.get(index as usize),
+            "socket" => self.sockets.get(index as usize),
+            _ => None,
+        };
+        found.map(String::as_str)
+    }
+}

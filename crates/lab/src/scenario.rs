@@ -1,0 +1,385 @@
+//! A host, the VMs on it, what they are asked to do, and the seed: all that a run depends on.
+
+use std::time::Duration;
+
+use halcyon_model::topology::DeviceClass;
+use halcyon_model::{
+    AdmissionError, Assignment, Bandwidth, Bounds, ByteSize, Capabilities, DeviceWish, Families, MilliCpu,
+    Objective, Snapshot, Topology, VmId, VmSpec, Weight, World, admit, project,
+};
+use halcyon_policy::{History, Policy, Static, View};
+use halcyon_sim::trace::{Series, TraceSet};
+use halcyon_sim::{Application, Demand, Guest, Parameters, Workload};
+use rand::{Rng, SeedableRng};
+use rand_pcg::Pcg32;
+
+/// All that a run depends on.
+#[derive(Debug, Clone)]
+pub struct Scenario {
+    /// Where the demand comes from.
+    pub source: String,
+    /// The host.
+    pub topology: Topology,
+    /// What can be changed on it.
+    pub capabilities: Capabilities,
+    /// Its VMs, by id.
+    pub guests: Vec<Guest>,
+    /// What they hold at the start: the static assignment.
+    pub start: Assignment,
+    /// The constants of the model.
+    pub parameters: Parameters,
+    /// The seed of everything random in a run.
+    pub seed: u64,
+    /// How long a run lasts.
+    pub duration: Duration,
+}
+
+/// What to draw a scenario by.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Draw {
+    /// How many VMs.
+    pub vms: usize,
+    /// How long a run lasts.
+    pub duration: Duration,
+    /// The seed.
+    pub seed: u64,
+    /// Mean CPU demand of all VMs, as a share of the host.
+    pub load: f64,
+}
+
+/// Why there is no such scenario.
+#[derive(Debug, thiserror::Error)]
+pub enum ScenarioError {
+    /// The trace has nothing to run.
+    #[error(
+        "the trace {trace} has no VM with demand; choose another, or leave --trace out for generated demand"
+    )]
+    Empty {
+        /// The trace.
+        trace: String,
+    },
+    /// The VMs do not fit the host.
+    #[error("the VMs do not fit the host")]
+    Admission(#[from] AdmissionError),
+    /// The start could not be laid out.
+    #[error("the static assignment is not feasible")]
+    Start(#[from] halcyon_model::Violations),
+}
+
+/// A kind of VM, as a drawn scenario has them. The figures are choices, of the order that the programs
+/// named show on servers; measured response curves are to replace them.
+struct Kind {
+    name: &'static str,
+    /// Of a hundred VMs.
+    share: u32,
+    objective: Objective,
+    weight: u32,
+    request_ms: f64,
+    memory_bytes: f64,
+    io_bytes: f64,
+    /// The most NVMe devices and network functions that it can use.
+    devices: (u32, u32),
+    /// CPU time reserved, as a share of its limit.
+    reserved: f64,
+    /// Memory of each vCPU against the others'.
+    memory: f64,
+}
+
+const fn latency(ms: u64) -> Objective {
+    Objective::Latency { p99: Duration::from_millis(ms) }
+}
+
+const KINDS: [Kind; 4] = [
+    Kind {
+        name: "web",
+        share: 40,
+        objective: latency(30),
+        weight: 200,
+        request_ms: 5.0,
+        memory_bytes: 0.8e9,
+        io_bytes: 15.0e6,
+        devices: (0, 1),
+        reserved: 0.10,
+        memory: 2.0,
+    },
+    Kind {
+        name: "database",
+        share: 20,
+        objective: latency(20),
+        weight: 200,
+        request_ms: 2.0,
+        memory_bytes: 2.0e9,
+        io_bytes: 150.0e6,
+        devices: (1, 0),
+        reserved: 0.10,
+        memory: 8.0,
+    },
+    Kind {
+        name: "analytics",
+        share: 25,
+        objective: Objective::Throughput,
+        weight: 100,
+        request_ms: 200.0,
+        memory_bytes: 5.0e9,
+        io_bytes: 80.0e6,
+        devices: (2, 0),
+        reserved: 0.05,
+        memory: 4.0,
+    },
+    Kind {
+        name: "batch",
+        share: 15,
+        objective: Objective::BestEffort,
+        weight: 50,
+        request_ms: 1000.0,
+        memory_bytes: 1.0e9,
+        io_bytes: 10.0e6,
+        devices: (0, 0),
+        reserved: 0.0,
+        memory: 2.0,
+    },
+];
+
+/// Mean working set of all VMs, as a share of the host's memory.
+const MEMORY_LOAD: f64 = 0.72;
+
+impl Scenario {
+    /// Draws VMs for a host: each takes a series of the trace as its demand, a kind, and a size such
+    /// that all of them together ask for `draw.load` of the host on average.
+    ///
+    /// Where a trace has fewer VMs than asked for, its series serve again, shifted in time. Where it has
+    /// no CPU column, GPU use stands in for it.
+    ///
+    /// # Errors
+    /// When the trace holds no demand, or the VMs do not fit the host.
+    pub fn draw(
+        topology: Topology,
+        capabilities: Capabilities,
+        traces: &TraceSet,
+        draw: Draw,
+    ) -> Result<Self, ScenarioError> {
+        let series: Vec<(&Series, Vec<f32>)> =
+            traces.series.iter().filter_map(|series| Some((series, activity(series)?))).collect();
+        if series.is_empty() {
+            return Err(ScenarioError::Empty { trace: traces.source.clone() });
+        }
+        let mut random = Pcg32::seed_from_u64(draw.seed);
+        let sketches: Vec<Sketch<'_>> = (0..draw.vms)
+            .map(|position| {
+                let (series, activity) = &series[position % series.len()];
+                Sketch::draw(series, activity, position / series_count(traces), &mut random)
+            })
+            .collect();
+        let sizes = Sizes::of(&topology, &sketches, draw.load);
+        let guests: Vec<Guest> = sketches
+            .into_iter()
+            .enumerate()
+            .map(|(position, sketch)| sketch.into_guest(position, &sizes, &topology, traces.interval))
+            .collect();
+        Self::new(traces.source.clone(), topology, capabilities, guests, draw)
+    }
+
+    /// A scenario of given VMs, ordered by id, starting from the static assignment.
+    ///
+    /// # Errors
+    /// When the VMs do not fit the host.
+    pub fn new(
+        source: String,
+        topology: Topology,
+        capabilities: Capabilities,
+        guests: Vec<Guest>,
+        draw: Draw,
+    ) -> Result<Self, ScenarioError> {
+        let specs: Vec<VmSpec> = guests.iter().map(|guest| guest.spec.clone()).collect();
+        let start = start(&topology, &specs)?;
+        Ok(Self {
+            source,
+            topology,
+            capabilities,
+            guests,
+            start,
+            parameters: Parameters::default(),
+            seed: draw.seed,
+            duration: draw.duration,
+        })
+    }
+}
+
+fn series_count(traces: &TraceSet) -> usize {
+    traces.series.len().max(1)
+}
+
+/// The static assignment, as it stands before anything runs: nothing is changed, so nothing costs.
+fn start(topology: &Topology, vms: &[VmSpec]) -> Result<Assignment, ScenarioError> {
+    let capabilities = Capabilities::free();
+    let world = World { topology, vms, capabilities: &capabilities };
+    let mut snapshot = Snapshot { assignment: admit(world)?, ..Snapshot::default() };
+    let history = History::new();
+    let mut policy = Static::default();
+    // Devices are handed out in the first round and their bandwidth in the second.
+    for _ in 0..2 {
+        let view = View { world, snapshot: &snapshot, history: &history, frozen: Families::NONE };
+        let proposal = policy.decide(&view);
+        snapshot.assignment = project(world, &snapshot.assignment, Families::NONE, &proposal);
+    }
+    halcyon_model::check(world, &snapshot.assignment)?;
+    Ok(snapshot.assignment)
+}
+
+/// What a VM of the trace does over time, 0 to 1; gaps are filled with what came before.
+fn activity(series: &Series) -> Option<Vec<f32>> {
+    let known = |column: &[Option<f32>]| column.iter().any(Option::is_some);
+    let column = if known(&series.cpu) { series.cpu.as_slice() } else { series.gpu_util.as_deref()? };
+    known(column).then(|| filled(column))
+}
+
+fn filled(column: &[Option<f32>]) -> Vec<f32> {
+    let mut last = column.iter().flatten().next().copied().unwrap_or(0.0);
+    let fill = |value: &Option<f32>| {
+        last = value.unwrap_or(last);
+        last
+    };
+    column.iter().map(fill).collect()
+}
+
+/// A VM before its size is known.
+struct Sketch<'a> {
+    series: &'a Series,
+    activity: Vec<f32>,
+    kind: &'static Kind,
+    /// vCPUs against the others'.
+    size: f64,
+    /// How much of its memory is in use whatever it does, 0 to 1.
+    resident: f64,
+}
+
+struct Sizes {
+    vcpus: f64,
+    most_vcpus: f64,
+    memory: f64,
+}
+
+#[allow(clippy::cast_precision_loss)]
+fn mean(values: &[f32]) -> f64 {
+    values.iter().map(|value| f64::from(*value)).sum::<f64>() / values.len().max(1) as f64
+}
+
+impl<'a> Sketch<'a> {
+    fn draw(series: &'a Series, activity: &[f32], turn: usize, random: &mut Pcg32) -> Self {
+        let mut lot = random.next_u32() % 100;
+        let kind = KINDS.iter().find(|kind| {
+            let here = lot < kind.share;
+            lot = lot.saturating_sub(kind.share);
+            here
+        });
+        let drawn = [2.0, 4.0, 4.0, 8.0, 8.0, 16.0][random.next_u32() as usize % 6];
+        let resident = 0.25 + 0.35 * f64::from(random.next_u32()) / f64::from(u32::MAX);
+        let mut activity = activity.to_vec();
+        let shift = turn * activity.len() / 7 % activity.len().max(1);
+        activity.rotate_left(shift);
+        Self {
+            series,
+            activity,
+            kind: kind.unwrap_or(&KINDS[0]),
+            size: series.cores.unwrap_or(drawn),
+            resident,
+        }
+    }
+
+    /// Its working set against its memory, over time.
+    #[allow(clippy::cast_possible_truncation)]
+    fn memory_use(&self) -> Vec<f32> {
+        if let Some(column) = &self.series.memory_util
+            && column.iter().any(Option::is_some)
+        {
+            return filled(column);
+        }
+        // Memory follows what a VM does, but slowly.
+        let mut level = mean(&self.activity);
+        let follow = |now: &f32| {
+            level += 0.2 * (f64::from(*now) - level);
+            (self.resident + (1.0 - self.resident) * level).min(1.0) as f32
+        };
+        self.activity.iter().map(follow).collect()
+    }
+
+    /// Bytes through devices per unit of work: as traced, where the trace has it.
+    fn io_bytes(&self, vcpus: f64) -> f64 {
+        let columns = [
+            &self.series.disk_read_bytes_s,
+            &self.series.disk_write_bytes_s,
+            &self.series.net_rx_bytes_s,
+            &self.series.net_tx_bytes_s,
+        ];
+        let traced: f64 = columns.into_iter().flatten().map(|column| mean(&filled(column))).sum();
+        let work = mean(&self.activity) * vcpus;
+        if traced > 0.0 && work > 0.0 { traced / work } else { self.kind.io_bytes }
+    }
+
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    fn into_guest(self, position: usize, sizes: &Sizes, topology: &Topology, interval: Duration) -> Guest {
+        let vcpus = (self.size * sizes.vcpus).round().clamp(1.0, sizes.most_vcpus);
+        let memory = (self.size * self.kind.memory * sizes.memory).max(256.0 * 1024.0 * 1024.0);
+        let demand = Demand {
+            interval,
+            work: self.activity.iter().map(|share| share * vcpus as f32).collect(),
+            working_set: self.memory_use().iter().map(|share| (f64::from(*share) * memory) as f32).collect(),
+        };
+        let application = Application {
+            name: self.kind.name.into(),
+            request: Duration::from_secs_f64(self.kind.request_ms / 1000.0),
+            memory_bytes: self.kind.memory_bytes,
+            io_bytes: self.io_bytes(vcpus),
+        };
+        let spec = self.spec(position, vcpus as u32, ByteSize::from_f64(memory), topology);
+        Guest { spec, workload: Workload { application, demand } }
+    }
+
+    fn spec(&self, position: usize, vcpus: u32, memory: ByteSize, topology: &Topology) -> VmSpec {
+        let limit = MilliCpu::cores(u64::from(vcpus));
+        let widest = topology.sockets().iter().map(|socket| topology.memory_bandwidth(socket.id)).min();
+        let wish = |class: DeviceClass, most: u32| DeviceWish {
+            class,
+            count: Bounds { reservation: 0, limit: most },
+            bandwidth: Bounds { reservation: Bandwidth::ZERO, limit: Bandwidth::gb_per_s(8) },
+        };
+        let wishes =
+            [wish(DeviceClass::Nvme, self.kind.devices.0), wish(DeviceClass::Nic, self.kind.devices.1)];
+        VmSpec {
+            id: VmId::at(position),
+            name: format!("{}-{position}", self.kind.name),
+            vcpus,
+            weight: Weight::new(self.kind.weight).unwrap_or_default(),
+            cpu: Bounds { reservation: MilliCpu::from_f64(self.kind.reserved * limit.as_f64()), limit },
+            memory: Bounds {
+                reservation: ByteSize::from_f64(0.3 * memory.as_f64()).floor_to(ByteSize::mib(1)),
+                limit: memory.floor_to(ByteSize::mib(1)),
+            },
+            memory_bandwidth: Bounds { reservation: Bandwidth::ZERO, limit: widest.unwrap_or_default() },
+            devices: wishes.into_iter().filter(|wish| wish.count.limit > 0).collect(),
+            gpu_slices: Bounds::default(),
+            objective: self.kind.objective,
+            application: Some(self.kind.name.into()),
+        }
+    }
+}
+
+impl Sizes {
+    fn of(topology: &Topology, sketches: &[Sketch<'_>], load: f64) -> Self {
+        let sockets = topology.sockets();
+        let cores: f64 = sockets.iter().map(|socket| socket.cpu().as_f64() / 1000.0).sum();
+        let memory: f64 = topology.nodes().iter().map(|node| node.available().as_f64()).sum();
+        let work: f64 = sketches.iter().map(|sketch| sketch.size * mean(&sketch.activity)).sum();
+        let resident: f64 =
+            sketches.iter().map(|sketch| sketch.size * sketch.kind.memory * mean(&sketch.memory_use())).sum();
+        Self {
+            vcpus: if work > 0.0 { load * cores / work } else { 1.0 },
+            most_vcpus: sockets
+                .iter()
+                .map(|socket| socket.cpu().as_f64() / 1000.0)
+                .fold(1.0, f64::max)
+                .floor(),
+            memory: if resident > 0.0 { MEMORY_LOAD * memory / resident } else { 1.0 },
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! CPU time and memory bandwidth, shared as the kernel and the memory controllers share them.
+
+use halcyon_model::fair::{Claim, divide};
+use halcyon_model::{Assignment, MilliCpu, Topology};
+
+use crate::host::SimHost;
+
+/// What the sharing needs at hand.
+#[derive(Debug)]
+pub(crate) struct Compute {
+    /// Positions of the VMs on each socket.
+    on_socket: Vec<Vec<usize>>,
+    claims: Vec<Claim>,
+    parts: Vec<f64>,
+    /// For each memory node, which VM asks for how much of its bandwidth.
+    asked: Vec<Vec<(usize, f64)>>,
+}
+
+impl Compute {
+    pub(crate) fn new(topology: &Topology, start: &Assignment) -> Self {
+        let mut compute = Self {
+            on_socket: vec![Vec::new(); topology.sockets().len()],
+            claims: Vec::new(),
+            parts: Vec::new(),
+            asked: vec![Vec::new(); topology.nodes().len()],
+        };
+        compute.place(start);
+        compute
+    }
+
+    pub(crate) fn place(&mut self, assignment: &Assignment) {
+        self.on_socket.iter_mut().for_each(Vec::clear);
+        for (position, holding) in assignment.holdings.iter().enumerate() {
+            self.on_socket[holding.socket.index()].push(position);
+        }
+    }
+}
+
+/// The least weight that the kernel knows, in thousandths of a core.
+const LEAST_WEIGHT: f64 = 10.0;
+
+impl SimHost {
+    /// Shares are weights and ceilings are quotas: the kernel leaves no CPU idle while somebody may run.
+    pub(crate) fn share_cpu(&mut self) {
+        let seconds = self.parameters.step.as_secs_f64();
+        let Compute { on_socket, claims, parts, .. } = &mut self.compute;
+        for (socket, members) in self.inventory.topology.sockets().iter().zip(on_socket) {
+            let capacity = cores(socket.cpu());
+            claims.clear();
+            for position in members.iter() {
+                let (vm, held) = (&mut self.vms[*position], self.assignment.holdings[*position].cpu);
+                vm.cpu_wanted = vm.wants(seconds).min(cores(self.inventory.vms[*position].cpu.limit));
+                let weight = held.share.as_f64().max(LEAST_WEIGHT);
+                claims.push(Claim { weight, least: 0.0, most: vm.cpu_wanted.min(cores(held.ceiling)) });
+            }
+            divide(capacity, claims, parts);
+            let spare = (capacity - parts.iter().sum::<f64>()).max(0.0);
+            // Where somebody is short, everybody could rise to the level that the short ones are at.
+            let short = claims.iter().zip(parts.iter()).filter(|(claim, part)| **part < claim.most - 1e-9);
+            let level = short.map(|(claim, part)| part / claim.weight).fold(0.0, f64::max);
+            for ((position, part), claim) in members.iter().zip(parts.iter()).zip(claims.iter()) {
+                let vm = &mut self.vms[*position];
+                let ceiling = cores(self.assignment.holdings[*position].cpu.ceiling);
+                vm.cpu = *part;
+                vm.cpu_within_reach = (part + spare).max(level * claim.weight).min(ceiling);
+            }
+        }
+    }
+
+    /// Memory channels are shared alike by whoever asks, below each VM's throttle.
+    pub(crate) fn share_memory_bandwidth(&mut self) {
+        let Compute { claims, parts, asked, .. } = &mut self.compute;
+        asked.iter_mut().for_each(Vec::clear);
+        for (position, (vm, holding)) in self.vms.iter_mut().zip(&self.assignment.holdings).enumerate() {
+            let wanted = vm.cpu * vm.efficiency * vm.workload.application.memory_bytes;
+            vm.memory_factor = 1.0;
+            vm.memory_traffic = wanted.min(holding.memory_bandwidth.ceiling.as_f64());
+            if wanted <= 0.0 {
+                continue;
+            }
+            vm.memory_factor = vm.memory_traffic / wanted;
+            let total = holding.total_memory().as_f64().max(1.0);
+            for (node, size) in &holding.memory {
+                asked[node.index()].push((position, vm.memory_traffic * size.as_f64() / total));
+            }
+        }
+        for (node, asked) in self.inventory.topology.nodes().iter().zip(asked) {
+            let capacity = node.bandwidth.as_f64();
+            if asked.iter().map(|(_, part)| part).sum::<f64>() <= capacity {
+                continue;
+            }
+            claims.clear();
+            claims.extend(asked.iter().map(|(_, most)| Claim { weight: 1.0, least: 0.0, most: *most }));
+            divide(capacity, claims, parts);
+            for ((position, wanted), got) in
+                asked.iter().zip(parts.iter()).filter(|((_, wanted), _)| *wanted > 0.0)
+            {
+                // Pages are spread over the nodes, so the slowest of them sets the pace.
+                let vm = &mut self.vms[*position];
+                let slowed = got / wanted;
+                if slowed < 1.0 {
+                    vm.memory_factor = vm.memory_factor.min(slowed);
+                    vm.memory_traffic *= slowed;
+                }
+            }
+        }
+    }
+}
+
+fn cores(cpu: MilliCpu) -> f64 {
+    cpu.as_f64() / 1000.0
+}
