@@ -14,14 +14,14 @@ use clap::Parser;
 enum Halcyon {
     Demo(demo::Args),
     Doctor(doctor::Args),
-    Trace(trace::Args),
+    Trace(trace::TraceArgs),
 }
 
 fn main() -> ExitCode {
     let outcome = match Halcyon::parse() {
         Halcyon::Demo(args) => demo::run(&args),
         Halcyon::Doctor(args) => doctor::run(&args),
-        Halcyon::Trace(args) => trace::run(args).map(|()| ExitCode::SUCCESS),
+        Halcyon::Trace(args) => trace::run(&args).map(|()| ExitCode::SUCCESS),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("halcyon: {error:#}");
