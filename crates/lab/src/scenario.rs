@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use halcyon_model::topology::DeviceClass;
 use halcyon_model::{
-    AdmissionError, Assignment, Bandwidth, Bounds, ByteSize, Capabilities, DeviceWish, Families, MilliCpu,
-    Objective, Snapshot, Topology, VmId, VmSpec, Weight, World, admit, project,
+    AdmissionError, Assignment, Bandwidth, Bounds, ByteSize, Capabilities, ChangeKind, Control, DeviceWish,
+    Families, MilliCpu, Objective, Snapshot, Topology, VmId, VmSpec, Weight, World, admit, project,
 };
 use halcyon_policy::{History, Policy, Static, View};
 use halcyon_sim::trace::{Series, TraceSet};
@@ -191,7 +191,7 @@ impl Scenario {
         draw: Draw,
     ) -> Result<Self, ScenarioError> {
         let specs: Vec<VmSpec> = guests.iter().map(|guest| guest.spec.clone()).collect();
-        let start = start(&topology, &specs)?;
+        let start = start(&topology, &specs, &capabilities)?;
         Ok(Self {
             source,
             topology,
@@ -210,8 +210,12 @@ fn series_count(traces: &TraceSet) -> usize {
 }
 
 /// The static assignment, as it stands before anything runs: nothing is changed, so nothing costs.
-fn start(topology: &Topology, vms: &[VmSpec]) -> Result<Assignment, ScenarioError> {
-    let capabilities = Capabilities::free();
+fn start(
+    topology: &Topology,
+    vms: &[VmSpec],
+    capabilities: &Capabilities,
+) -> Result<Assignment, ScenarioError> {
+    let capabilities = before_boot(capabilities);
     let world = World { topology, vms, capabilities: &capabilities };
     let mut snapshot = Snapshot { assignment: admit(world)?, ..Snapshot::default() };
     let history = History::new();
@@ -224,6 +228,14 @@ fn start(topology: &Topology, vms: &[VmSpec]) -> Result<Assignment, ScenarioErro
     }
     halcyon_model::check(world, &snapshot.assignment)?;
     Ok(snapshot.assignment)
+}
+
+/// Before VMs boot everything can be set, in the steps that the host's mechanisms know.
+fn before_boot(capabilities: &Capabilities) -> Capabilities {
+    ChangeKind::ALL.into_iter().fold(Capabilities::free(), |free, kind| {
+        let granularity = capabilities.get(kind).map_or(1, |control| control.granularity);
+        free.with(kind, Some(Control { granularity, ..Control::FREE }))
+    })
 }
 
 /// What a VM of the trace does over time, 0 to 1; gaps are filled with what came before.
@@ -264,14 +276,27 @@ fn mean(values: &[f32]) -> f64 {
     values.iter().map(|value| f64::from(*value)).sum::<f64>() / values.len().max(1) as f64
 }
 
+/// Whoever answers requests in time leaves room for bursts: a VM that runs at its limit often does work
+/// that can wait.
+fn kind(activity: &[f32], random: &mut Pcg32) -> &'static Kind {
+    let mut sorted = activity.to_vec();
+    sorted.sort_by(f32::total_cmp);
+    let busy = sorted.get(sorted.len() * 9 / 10).is_some_and(|high| *high > 0.6);
+    let fits = |kind: &&Kind| !(busy && matches!(kind.objective, Objective::Latency { .. }));
+    let kinds: Vec<&Kind> = KINDS.iter().filter(fits).collect();
+    let mut lot = random.next_u32() % kinds.iter().map(|kind| kind.share).sum::<u32>().max(1);
+    for kind in &kinds {
+        if lot < kind.share {
+            return kind;
+        }
+        lot -= kind.share;
+    }
+    &KINDS[0]
+}
+
 impl<'a> Sketch<'a> {
     fn draw(series: &'a Series, activity: &[f32], turn: usize, random: &mut Pcg32) -> Self {
-        let mut lot = random.next_u32() % 100;
-        let kind = KINDS.iter().find(|kind| {
-            let here = lot < kind.share;
-            lot = lot.saturating_sub(kind.share);
-            here
-        });
+        let kind = kind(activity, random);
         let drawn = [2.0, 4.0, 4.0, 8.0, 8.0, 16.0][random.next_u32() as usize % 6];
         let resident = 0.25 + 0.35 * f64::from(random.next_u32()) / f64::from(u32::MAX);
         let mut activity = activity.to_vec();
@@ -280,7 +305,7 @@ impl<'a> Sketch<'a> {
         Self {
             series,
             activity,
-            kind: kind.unwrap_or(&KINDS[0]),
+            kind,
             size: series.cores.unwrap_or(drawn),
             resident,
         }
