@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use halcyon_hal::{Inventory, Observe, ObserveError};
 use halcyon_model::{
-    Assignment, ByteSize, Capabilities, HostTime, Objective, Snapshot, Topology, Violations, VmId, VmSample,
-    VmSpec, check,
+    Assignment, ByteSize, Capabilities, DeviceId, HostTime, Objective, Snapshot, Topology, Violations, VmId,
+    VmSample, VmSpec, check,
 };
 
 use crate::actuate::Flights;
@@ -165,6 +165,21 @@ impl SimHost {
     #[must_use]
     pub fn assignment(&self) -> &Assignment {
         &self.assignment
+    }
+
+    /// What it is made of.
+    #[must_use]
+    pub fn topology(&self) -> &Topology {
+        &self.inventory.topology
+    }
+
+    /// Bytes that a device moved so far.
+    ///
+    /// # Panics
+    /// When the host has no such device.
+    #[must_use]
+    pub fn device_bytes(&self, device: DeviceId) -> f64 {
+        self.fabric.moved(device)
     }
 
     /// Changes begun so far.

@@ -1,5 +1,6 @@
 //! `halcyon demo`: policies side by side on a simulated host with real demand.
 
+mod live;
 mod plain;
 mod setup;
 mod table;
@@ -76,7 +77,14 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let stop = stop_on_interrupt()?;
     let clock = WallClock(Instant::now());
     let scenarios = setup::scenarios(args)?;
-    let results = plain::run_all(&scenarios, args.report.is_some(), &clock, &stop)?;
+    let watched = match scenarios.first().filter(|_| !args.json && live::is_possible()) {
+        Some(first) => live::watch(first, &args.policy, args.speed, args.report.is_some(), &clock, &stop)?,
+        None => live::Watched::Seen(Vec::new()),
+    };
+    let results = match watched {
+        live::Watched::Seen(runs) => plain::run_all(&scenarios, runs, args.report.is_some(), &clock, &stop)?,
+        live::Watched::Interrupted => None,
+    };
     let Some(results) = results else {
         eprintln!("halcyon: interrupted; nothing was written");
         return Ok(ExitCode::from(130));

@@ -16,8 +16,10 @@ const STRIDE: u64 = 256;
 /// The results of every policy on every scenario, or nothing if it was stopped.
 pub(super) type Results = Vec<(String, Vec<RunResult>)>;
 
+/// `started` are runs of the first scenario that go on from where they are.
 pub(super) fn run_all(
     scenarios: &[Scenario],
+    started: Vec<Run>,
     record: bool,
     stopwatch: &(dyn Stopwatch + Sync),
     stop: &AtomicBool,
@@ -28,6 +30,7 @@ pub(super) fn run_all(
         scenarios.iter().map(|scenario| scenario.duration.as_secs() * POLICIES.len() as u64).sum();
     let progress = Progress::new(total);
     let next = AtomicUsize::new(0);
+    let started = Mutex::new(started);
     let done: Mutex<Vec<(usize, Result<Option<RunResult>>)>> = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(jobs.len());
@@ -37,14 +40,12 @@ pub(super) fn run_all(
                     let index = scenario * POLICIES.len()
                         + POLICIES.iter().position(|name| name == policy).unwrap_or(0);
                     // Only the first scenario is drawn in the report.
-                    let outcome = run_one(
-                        &scenarios[*scenario],
-                        policy,
-                        record && *scenario == 0,
-                        stopwatch,
-                        stop,
-                        &progress,
-                    );
+                    let run = match (*scenario == 0).then(|| take(&started, policy)).flatten() {
+                        Some(run) => Ok(run),
+                        None => Run::new(&scenarios[*scenario], policy, record && *scenario == 0),
+                    };
+                    let outcome =
+                        run.map_err(Into::into).and_then(|run| run_one(run, stopwatch, stop, &progress));
                     if let Ok(mut done) = done.lock() {
                         done.push((index, outcome));
                     }
@@ -72,15 +73,19 @@ fn collect(
     }))
 }
 
+fn take(started: &Mutex<Vec<Run>>, policy: &str) -> Option<Run> {
+    let mut started = started.lock().ok()?;
+    let found = started.iter().position(|run| run.policy() == policy)?;
+    Some(started.swap_remove(found))
+}
+
 fn run_one(
-    scenario: &Scenario,
-    policy: &str,
-    record: bool,
+    mut run: Run,
     stopwatch: &(dyn Stopwatch + Sync),
     stop: &AtomicBool,
     progress: &Progress,
 ) -> Result<Option<RunResult>> {
-    let mut run = Run::new(scenario, policy, record)?;
+    progress.advance(run.host().now().as_secs());
     let mut steps = 0;
     while !run.is_over() {
         run.tick(stopwatch)?;

@@ -1,0 +1,259 @@
+//! The demo as it is watched: a policy at work beside the static assignment, on the same scenario.
+//!
+//! ```text
+//!  keys ─► View ─► Action ──channel──► simulation thread: Pace ─► Stage (two runs in lockstep)
+//!            │                                                      │
+//!            └────────► Frame ◄───────── newest Scene ◄─────────────┘
+//! ```
+//! The simulation never waits for the screen: it leaves a scene in a slot when the last one was taken.
+//! What was watched is a run like any other, and goes on at full speed from where it was left.
+
+mod draw;
+mod host;
+mod pace;
+mod phrase;
+mod scene;
+mod stage;
+#[cfg(test)]
+mod tests;
+mod units;
+mod view;
+
+use std::io::{IsTerminal, Stdout, stderr, stdin, stdout};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use halcyon_control::Stopwatch;
+use halcyon_lab::{Run, RunError, Scenario};
+use ratatui::Terminal;
+use ratatui::backend::CrosstermBackend;
+use ratatui::crossterm::event::{self, Event};
+use ratatui::layout::Rect;
+
+use self::draw::{Frame, Theme};
+use self::pace::Pace;
+use self::scene::Scene;
+use self::stage::Stage;
+use self::view::{Action, View};
+
+/// Time between two redraws, and so the longest that a key waits.
+const REDRAW: Duration = Duration::from_millis(80);
+
+/// How long the simulation sleeps when nothing is due.
+const NAP: Duration = Duration::from_millis(2);
+
+/// How long the last frame is left on the screen.
+const LINGER: Duration = Duration::from_millis(1500);
+
+/// How long a whole run is watched, unless told otherwise.
+const WATCHED_S: f64 = 60.0;
+
+/// What came of watching.
+pub(super) enum Watched {
+    /// It ended, or the person had seen enough: the runs, as far as they came.
+    Seen(Vec<Run>),
+    /// The program is to be left.
+    Interrupted,
+}
+
+/// Whether there is a terminal to watch on, and somebody at it.
+pub(super) fn is_possible() -> bool {
+    let able = std::env::var_os("TERM").is_some_and(|term| !term.is_empty() && term != "dumb");
+    able && stdout().is_terminal() && stderr().is_terminal() && stdin().is_terminal()
+}
+
+/// Shows `policy` at work on a scenario until it is over or a key ends it. `speed` is in simulated
+/// seconds per second, infinite for as fast as possible.
+///
+/// # Errors
+/// When a run stops, or the terminal cannot be used; it is restored whatever happens.
+pub(super) fn watch(
+    scenario: &Scenario,
+    policy: &str,
+    speed: Option<f64>,
+    record: bool,
+    stopwatch: &(dyn Stopwatch + Sync),
+    stop: &AtomicBool,
+) -> Result<Watched> {
+    let mut stage = Stage::new(scenario, policy, record)?;
+    let speed = speed.unwrap_or_else(|| (scenario.duration.as_secs_f64() / WATCHED_S).max(1.0));
+    let pace = Pace::new(speed, scenario.parameters.step, stopwatch.elapsed());
+    let slot = Slot::new(stage.scene(pace.tempo()));
+    let (sender, actions) = channel();
+    let mut screen = Screen::open()?;
+    let (seen, stage) = std::thread::scope(|scope| {
+        let slot = &slot;
+        let simulation = scope.spawn(move || simulate(stage, pace, &actions, slot, stopwatch));
+        let seen = look(&mut screen.0, slot, &sender, stop, &|| simulation.is_finished());
+        // Without its sender the simulation ends.
+        drop(sender);
+        let stage = simulation.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        (seen, stage)
+    });
+    drop(screen);
+    let stage = stage?;
+    Ok(match seen? {
+        Seen::Enough => Watched::Seen(stage.into_runs()),
+        Seen::Interrupted => Watched::Interrupted,
+    })
+}
+
+/// The terminal, as long as it is ours.
+struct Screen(Terminal<CrosstermBackend<Stdout>>);
+
+impl Screen {
+    fn open() -> Result<Self> {
+        let terminal = ratatui::try_init().inspect_err(|_| ratatui::restore());
+        Ok(Self(terminal.context("cannot draw on this terminal; use --json, or redirect the output")?))
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        ratatui::restore();
+    }
+}
+
+/// The newest scene that has not been drawn yet.
+struct Slot(Mutex<Option<Scene>>);
+
+impl Slot {
+    fn new(first: Scene) -> Self {
+        Self(Mutex::new(Some(first)))
+    }
+
+    fn take(&self) -> Option<Scene> {
+        self.0.lock().ok().and_then(|mut slot| slot.take())
+    }
+
+    fn is_taken(&self) -> bool {
+        self.0.lock().is_ok_and(|slot| slot.is_none())
+    }
+
+    fn put(&self, scene: Scene) {
+        if let Ok(mut slot) = self.0.lock() {
+            *slot = Some(scene);
+        }
+    }
+}
+
+/// Runs the simulation until it is over or nobody sends actions any more.
+fn simulate(
+    mut stage: Stage,
+    mut pace: Pace,
+    actions: &Receiver<Action>,
+    slot: &Slot,
+    stopwatch: &(dyn Stopwatch + Sync),
+) -> Result<Stage, RunError> {
+    let mut shown = stopwatch.elapsed();
+    loop {
+        let acted = match actions.try_recv() {
+            Ok(action) => act(&mut pace, action),
+            Err(TryRecvError::Empty) => false,
+            Err(TryRecvError::Disconnected) => return Ok(stage),
+        };
+        let now = stopwatch.elapsed();
+        let ticked = !stage.is_over() && pace.is_due(now);
+        if ticked {
+            stage.tick(stopwatch)?;
+        }
+        if acted || stage.is_over() || now >= shown + REDRAW / 2 && slot.is_taken() {
+            slot.put(stage.scene(pace.tempo()));
+            shown = now;
+        }
+        if stage.is_over() {
+            return Ok(stage);
+        }
+        if !ticked {
+            match actions.recv_timeout(NAP) {
+                Ok(action) => {
+                    act(&mut pace, action);
+                    slot.put(stage.scene(pace.tempo()));
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Ok(stage),
+            }
+        }
+    }
+}
+
+fn act(pace: &mut Pace, action: Action) -> bool {
+    match action {
+        Action::Pause => pace.pause(),
+        Action::Faster => pace.faster(),
+        Action::Slower => pace.slower(),
+        Action::Look | Action::Leave | Action::Interrupt => return false,
+    }
+    true
+}
+
+enum Seen {
+    Enough,
+    Interrupted,
+}
+
+/// Draws scenes and takes keys until a key or the end of the simulation ends it.
+fn look(
+    terminal: &mut Terminal<CrosstermBackend<Stdout>>,
+    slot: &Slot,
+    actions: &Sender<Action>,
+    stop: &AtomicBool,
+    is_over: &dyn Fn() -> bool,
+) -> Result<Seen> {
+    let theme = Theme { colour: std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) };
+    let mut view = View::default();
+    let Some(mut scene) = slot.take() else { return Ok(Seen::Enough) };
+    let mut linger = LINGER;
+    loop {
+        // Asked before the slot is looked into: what comes after the end is the last scene.
+        let over = is_over();
+        if let Some(newer) = slot.take() {
+            scene = newer;
+        }
+        let frame = Frame { scene: &scene, view: &view, theme };
+        terminal.draw(|place| place.render_widget(frame, place.area())).context("cannot draw")?;
+        if stop.load(Ordering::Relaxed) {
+            return Ok(Seen::Interrupted);
+        }
+        if over {
+            if linger.is_zero() || scene.tempo.speed.is_infinite() {
+                return Ok(Seen::Enough);
+            }
+            linger = linger.saturating_sub(REDRAW);
+        }
+        let size = terminal.size().context("cannot tell the size of the terminal")?;
+        let screen = Rect::new(0, 0, size.width, size.height);
+        match keys(&scene, &mut view, theme, screen, actions)? {
+            Action::Leave => return Ok(Seen::Enough),
+            Action::Interrupt => return Ok(Seen::Interrupted),
+            _ => {}
+        }
+    }
+}
+
+/// Waits for a key, at most until the next redraw; takes all that are there.
+fn keys(
+    scene: &Scene,
+    view: &mut View,
+    theme: Theme,
+    screen: Rect,
+    actions: &Sender<Action>,
+) -> Result<Action> {
+    let mut wait = REDRAW;
+    while event::poll(wait).context("cannot wait for keys")? {
+        wait = Duration::ZERO;
+        let Event::Key(key) = event::read().context("cannot read keys")? else { continue };
+        let seen = view.clone();
+        let frame = Frame { scene, view: &seen, theme };
+        match view.key(key, |panel| frame.extent(screen, panel)) {
+            Action::Look => {}
+            action @ (Action::Leave | Action::Interrupt) => return Ok(action),
+            // When the simulation is over, nobody takes these any more.
+            action => drop(actions.send(action)),
+        }
+    }
+    Ok(Action::Look)
+}
