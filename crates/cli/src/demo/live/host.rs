@@ -62,23 +62,20 @@ impl Rows<'_> {
     }
 
     fn node(&self, node: &MemoryNode) -> [HostRow; 2] {
-        let (mut held_bytes, mut traffic) = (0.0, 0.0);
+        let (mut granted, mut used, mut traffic) = (0.0, 0.0, 0.0);
         for (held, mean) in self.held.holdings.iter().zip(&self.means.vms) {
             let here = held.memory_on(node.id).as_f64();
-            held_bytes += here;
             // Pages are spread over the nodes, and traffic with them.
-            traffic += mean.memory_traffic * here / held.total_memory().as_f64().max(1.0);
+            let part = here / held.total_memory().as_f64().max(1.0);
+            granted += here;
+            used += (mean.working_set * part).min(here);
+            traffic += mean.memory_traffic * part;
         }
-        let row = |what, used: f64, whole: f64, unit| HostRow::Meter {
-            name: node.name.clone(),
-            what,
-            meter: Meter::of(used, whole),
-            unit,
-        };
-        [
-            row("memory", held_bytes / GIB, node.available().as_f64() / GIB, Unit::Gib),
-            row("traffic", traffic / 1e9, node.bandwidth.as_f64() / 1e9, Unit::GbPerSecond),
-        ]
+        let row = |what, meter, unit| HostRow::Meter { name: node.name.clone(), what, meter, unit };
+        let memory =
+            Meter { share: Some(granted / GIB), ..Meter::of(used / GIB, node.available().as_f64() / GIB) };
+        let traffic = Meter::of(traffic / 1e9, node.bandwidth.as_f64() / 1e9);
+        [row("memory", memory, Unit::Gib), row("traffic", traffic, Unit::GbPerSecond)]
     }
 
     fn roots(&self, socket: SocketId, rows: &mut Vec<HostRow>) {
@@ -131,6 +128,7 @@ impl Rows<'_> {
                     carries,
                 });
                 self.parts(device, stem, rows);
+                self.instances(device, stem, rows);
             }
         }
     }
@@ -146,6 +144,23 @@ impl Rows<'_> {
                 owner: self.owner(part.id),
                 flow: self.means.flows[part.id.index()],
                 carries: part.bandwidth.as_f64(),
+            });
+        }
+    }
+
+    /// The instances that a GPU is divided into.
+    fn instances(&self, device: DeviceId, stem: &str, rows: &mut Vec<HostRow>) {
+        let Some(gpu) = self.topology.gpus().iter().find(|gpu| gpu.device == device) else { return };
+        let made: Vec<_> = self.held.gpu_instances.iter().filter(|made| made.gpu == gpu.id).collect();
+        for (index, instance) in made.iter().enumerate() {
+            let profile = gpu.profiles.get(instance.profile as usize);
+            rows.push(HostRow::Fabric {
+                branch: branches(stem, index + 1 == made.len()).0,
+                name: profile.map_or("?", |profile| &profile.name).into(),
+                link: None,
+                owner: Owner::Vm(self.names.vm(instance.owner).into()),
+                flow: 0.0,
+                carries: 0.0,
             });
         }
     }

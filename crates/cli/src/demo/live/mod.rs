@@ -252,7 +252,9 @@ fn keys(
             Action::Look => {}
             action @ (Action::Leave | Action::Interrupt) => return Ok(action),
             // When the simulation is over, nobody takes these any more.
-            action => drop(actions.send(action)),
+            action => {
+                let _ = actions.send(action);
+            }
         }
     }
     Ok(Action::Look)

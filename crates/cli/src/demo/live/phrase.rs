@@ -1,7 +1,9 @@
 //! Steps as a person reads them: names instead of numbers, and units that suit the amount.
 
 use halcyon_model::topology::{Fabric, LinkEnd};
-use halcyon_model::{Bandwidth, ByteSize, DeviceId, Grant, LinkId, NodeId, Step, Topology, VmId, VmSpec};
+use halcyon_model::{
+    Bandwidth, ByteSize, Change, ChangeKind, DeviceId, Grant, LinkId, NodeId, Step, Topology, VmId, VmSpec,
+};
 
 use super::units::{bytes, rate};
 
@@ -30,6 +32,25 @@ impl Names<'_> {
         names.join(", ")
     }
 
+    /// What changes do and why. Of a plan that resizes many VMs, the largest change stands for all.
+    pub(super) fn changes(&self, changes: &[&Change]) -> Vec<(String, String)> {
+        let mut told = Vec::new();
+        for kind in ChangeKind::ALL {
+            let mut same: Vec<&Change> =
+                changes.iter().copied().filter(|change| change.step.kind() == kind).collect();
+            same.sort_by_key(|change| std::cmp::Reverse(moved(&change.step)));
+            let apart =
+                if matches!(kind, ChangeKind::Memory | ChangeKind::MemoryMigration) { 1 } else { same.len() };
+            let more = same.len().saturating_sub(apart);
+            for change in same.into_iter().take(apart) {
+                let what = self.step(&change.step);
+                let what = if more > 0 { format!("{what}, {more} more") } else { what };
+                told.push((what, change.reason.to_string()));
+            }
+        }
+        told
+    }
+
     /// What a step does.
     pub(super) fn step(&self, step: &Step) -> String {
         match step {
@@ -37,8 +58,9 @@ impl Names<'_> {
                 format!("{} moves {} → {}", self.vm(*vm), self.socket(from.socket), self.socket(to.socket))
             }
             Step::SetMemory { vm, node, from, to } => {
-                let (from, to) = from_to(*from, *to);
-                format!("{} memory on {} {from} → {to}", self.vm(*vm), self.node(*node))
+                let more = to.as_f64() - from.as_f64();
+                let sign = if more < 0.0 { '−' } else { '+' };
+                format!("{} {sign}{} on {}", self.vm(*vm), bytes(more.abs()), self.node(*node))
             }
             Step::MigrateMemory { vm, from, to, size } => {
                 let size = bytes(size.as_f64());
@@ -71,8 +93,13 @@ impl Names<'_> {
     }
 }
 
-fn from_to(from: ByteSize, to: ByteSize) -> (String, String) {
-    (bytes(from.as_f64()), bytes(to.as_f64()))
+/// How much memory a step moves, in either direction.
+fn moved(step: &Step) -> ByteSize {
+    match step {
+        Step::SetMemory { from, to, .. } => from.saturating_sub(*to).max(to.saturating_sub(*from)),
+        Step::MigrateMemory { size, .. } => *size,
+        _ => ByteSize::ZERO,
+    }
 }
 
 fn device(fabric: &Fabric, id: DeviceId) -> &str {

@@ -98,20 +98,17 @@ impl Stage {
         let host = self.watched.host();
         let names = Names { topology: host.topology(), vms: self.watched.specs() };
         let at = host.now();
-        let mut notes = Vec::new();
-        for change in outcome.plan.as_ref().map_or(&[][..], Plan::changes) {
-            // Shares change all the time; their number says more than their words.
-            if is_share(change.step.kind()) {
-                self.shares += 1;
-            } else {
-                let (what, why) = (names.step(&change.step), change.reason.to_string());
-                notes.push(Note { at, what, why, bad: false });
-            }
-        }
+        // Shares change all the time; their number says more than their words.
+        let changes = outcome.plan.as_ref().map_or(&[][..], Plan::changes);
+        let (shares, rest): (Vec<_>, Vec<_>) =
+            changes.iter().partition(|change| is_share(change.step.kind()));
+        self.shares += shares.len() as u64;
+        let told = names.changes(&rest).into_iter();
+        let mut notes: Vec<Note> = told.map(|(what, why)| Note { at, what, why, bad: false }).collect();
         for event in &outcome.events {
             if let Some(note) = &event.note {
                 let became = if event.refused { "refused" } else { "failed" };
-                let what = format!("{}: {became}", names.step(&event.step));
+                let what = format!("{became}: {}", names.step(&event.step));
                 notes.push(Note { at, what, why: note.clone(), bad: true });
             }
         }
@@ -203,7 +200,7 @@ impl Track {
         self.sums.resize(score.vms.len(), (0.0, 0));
         let windows = self.sums.iter_mut().zip(&score.vms).map(|(sum, (_, vm))| {
             let before = std::mem::replace(sum, (vm.utility, vm.windows));
-            (vm.windows > before.1).then(|| vm.utility - before.0)
+            (vm.windows > before.1).then_some(vm.utility - before.0)
         });
         self.last = windows.collect();
         let (mut sum, mut weights) = (0.0, 0.0);
@@ -226,6 +223,7 @@ pub(super) struct VmMean {
     pub(super) cpu_wanted: f64,
     pub(super) io: f64,
     pub(super) memory_traffic: f64,
+    pub(super) working_set: f64,
 }
 
 /// The host, on average since the last scene.
@@ -256,6 +254,7 @@ impl Recent {
             sum.cpu_wanted += state.cpu_wanted;
             sum.io += state.io;
             sum.memory_traffic += state.memory_traffic;
+            sum.working_set += state.working_set;
         }
     }
 
@@ -273,6 +272,7 @@ impl Recent {
             cpu_wanted: sum.cpu_wanted / steps,
             io: sum.io / steps,
             memory_traffic: sum.memory_traffic / steps,
+            working_set: sum.working_set / steps,
         });
         let mut vms: Vec<VmMean> = vms.collect();
         vms.resize(host.assignment().holdings.len(), VmMean::default());

@@ -72,7 +72,7 @@ pub(super) struct View {
     pub(super) order: Order,
     pub(super) help: bool,
     /// The first row shown of each panel.
-    tops: [usize; Panel::ALL.len()],
+    pub(super) tops: [usize; Panel::ALL.len()],
 }
 
 impl View {

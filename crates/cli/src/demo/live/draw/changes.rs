@@ -8,11 +8,15 @@ use super::super::scene::Note;
 use super::super::units::clock;
 use super::{Frame, cut, lines};
 
-/// Room for what changed where there is room for why as well.
-const WHAT: usize = 44;
+/// Columns of the time, and the least for a reason.
+const TIME: usize = 10;
+const WHY: usize = 36;
+
+/// With fewer columns than this for what changed, the reason is left out.
+const MOST_CUT: usize = 18;
 
 pub(super) fn remark(frame: &Frame<'_>) -> String {
-    format!("and {:.1} shares/s", frame.scene.shares_per_s)
+    format!("and {:.1} share changes/s", frame.scene.shares_per_s)
 }
 
 pub(super) fn draw(frame: &Frame<'_>, top: usize, area: Rect, buffer: &mut Buffer) {
@@ -22,25 +26,22 @@ pub(super) fn draw(frame: &Frame<'_>, top: usize, area: Rect, buffer: &mut Buffe
         lines(vec![Line::from(nothing)], area, buffer);
         return;
     }
-    let notes = frame.scene.notes.iter().skip(top).take(usize::from(area.height));
-    lines(notes.map(|note| line(frame, note, width)).collect(), area, buffer);
+    let notes: Vec<_> = frame.scene.notes.iter().skip(top).take(usize::from(area.height)).collect();
+    let longest = notes.iter().map(|note| note.what.chars().count()).max().unwrap_or(0);
+    // One column for all reasons on the screen, where that leaves room for them.
+    let column = longest.min(width.saturating_sub(TIME + WHY + 2));
+    lines(notes.into_iter().map(|note| line(frame, note, column, width)).collect(), area, buffer);
 }
 
-fn line<'a>(frame: &Frame<'_>, note: &Note, width: usize) -> Line<'a> {
-    let time = format!(" {} ", clock(note.at));
-    let rest = width.saturating_sub(time.chars().count());
+fn line<'a>(frame: &Frame<'_>, note: &Note, column: usize, width: usize) -> Line<'a> {
     let style = if note.bad { frame.theme.bad() } else { frame.theme.plain() };
-    let mut spans = vec![Span::styled(time, frame.theme.dim())];
-    if rest < WHAT + 20 {
-        let what = cut(&note.what, rest);
-        let why = rest.saturating_sub(what.chars().count() + 2);
-        spans.push(Span::styled(what, style));
-        if why >= 12 {
-            spans.push(Span::styled(format!("  {}", cut(&note.why, why)), frame.theme.dim()));
-        }
+    let mut spans = vec![Span::styled(format!(" {} ", clock(note.at)), frame.theme.dim())];
+    let rest = width.saturating_sub(TIME);
+    if column < MOST_CUT {
+        spans.push(Span::styled(cut(&note.what, rest), style));
     } else {
-        spans.push(Span::styled(format!("{:<WHAT$}  ", cut(&note.what, WHAT)), style));
-        spans.push(Span::styled(cut(&note.why, rest - WHAT - 2), frame.theme.dim()));
+        spans.push(Span::styled(format!("{:<column$}  ", cut(&note.what, column)), style));
+        spans.push(Span::styled(cut(&note.why, rest - column - 2), frame.theme.dim()));
     }
     Line::from(spans)
 }

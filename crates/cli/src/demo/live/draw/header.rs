@@ -67,15 +67,15 @@ fn standing<'a>(frame: &Frame<'_>, width: usize) -> Line<'a> {
         difference(frame),
     ];
     let missed = if scene.violating.watched > 0 { theme.bad() } else { theme.good() };
-    let mut right = vec![
-        Span::styled("missed now  ", theme.dim()),
+    let roomy = width >= 110;
+    let what = if roomy { "objectives missed in the last minute  " } else { "missed " };
+    let right = vec![
+        Span::styled(what, theme.dim()),
+        Span::raw(if roomy { format!("{} ", scene.policy) } else { String::new() }),
         Span::styled(scene.violating.watched.to_string(), missed),
         Span::raw(format!("  {FIXED} {}", scene.violating.fixed)),
         Span::styled(format!("  of {} ", scene.judged), theme.dim()),
     ];
-    if width >= 100 {
-        right[0] = Span::styled("objectives missed in the last minute  ", theme.dim());
-    }
     apart(left, right, width)
 }
 

@@ -9,7 +9,7 @@ use super::super::scene::Meter;
 use super::bar::bar;
 use super::{Frame, inner, lines};
 
-const WIDTH: u16 = 66;
+const WIDTH: u16 = 70;
 
 const KEYS: [(&str, &str); 8] = [
     ("q  Esc", "run the rest at full speed and print the table"),

@@ -60,9 +60,11 @@ impl Frame<'_> {
             .border_type(BorderType::Rounded)
             .border_style(border)
             .title_top(Line::from(Span::styled(format!(" {} ", panel.title()), title)));
-        if let Some(note) = self.remark(panel, top, extent) {
-            block = block
-                .title_top(Line::from(Span::styled(format!(" {note} "), self.theme.dim())).right_aligned());
+        let remark = self.remark(panel, top, extent);
+        let room = usize::from(area.width).saturating_sub(panel.title().len() + 7);
+        if let Some(remark) = remark.filter(|remark| remark.chars().count() <= room) {
+            let remark = Span::styled(format!(" {remark} "), self.theme.dim());
+            block = block.title_top(Line::from(remark).right_aligned());
         }
         block.render(area, buffer);
         match panel {

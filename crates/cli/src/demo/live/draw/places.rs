@@ -12,7 +12,7 @@ const WIDE: (u16, u16) = (118, 30);
 const TALL: u16 = 18;
 
 /// Columns that the host panel is laid out for.
-const HOST_WIDTH: u16 = 54;
+const HOST_WIDTH: u16 = 51;
 
 /// The rectangles of one screen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,7 +55,7 @@ fn wide(body: Rect) -> Vec<(Panel, Rect)> {
     let bottom = (body.height * 3 / 10).max(8);
     let (above, below) = split_top(body, body.height - bottom);
     // What the VM table cannot use goes to the host.
-    let left = HOST_WIDTH.max(body.width * 38 / 100).min(72);
+    let left = HOST_WIDTH.max(body.width * 36 / 100).min(72);
     let (host, vms) = split_left(above, left);
     let (utility, changes) = split_left(below, left);
     vec![(Panel::Host, host), (Panel::Vms, vms), (Panel::Utility, utility), (Panel::Changes, changes)]

@@ -13,7 +13,7 @@ use super::super::units::clock;
 use super::Frame;
 
 pub(super) fn remark(frame: &Frame<'_>) -> String {
-    format!("{} ⣀⠤⠒ beside {FIXED} ···", frame.scene.policy)
+    format!("⣀⠤⠒ {}  ··· {FIXED}", frame.scene.policy)
 }
 
 pub(super) fn draw(frame: &Frame<'_>, area: Rect, buffer: &mut Buffer) {

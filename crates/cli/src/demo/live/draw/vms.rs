@@ -41,26 +41,26 @@ const BAR: (usize, usize) = (10, 40);
 impl Column {
     const fn width(self) -> usize {
         match self {
-            Name => 14,
+            Name => 13,
             Column::Objective => 11,
             Bar => BAR.0,
-            Wanted | Share | Now | Fixed => 6,
+            Wanted | Share => 5,
+            Backlog | Now | Fixed => 6,
             Memory => 11,
-            Io => 5,
-            Backlog => 7,
+            Io => 4,
         }
     }
 
     const fn head(self) -> &'static str {
         match self {
-            Name => "  VM",
+            Name => " VM",
             Column::Objective => "objective",
             Bar => "CPU",
             Wanted => "wants",
             Share => "share",
-            Memory => "GiB set/has",
+            Memory => "GiB use/has",
             Io => "MB/s",
-            Backlog => "backlog",
+            Backlog => "waits",
             Now => "now",
             Fixed => FIXED,
         }
@@ -131,7 +131,7 @@ fn cell<'a>(frame: &Frame<'_>, row: &VmRow, column: Column, width: usize, spans:
         Name => {
             let sign = if missed { '!' } else { ' ' };
             let style = if missed { theme.bad() } else { theme.plain() };
-            (format!("{sign} {:<1$}", cut(&row.name, width - 2), width - 2), style)
+            (format!("{sign}{:<1$}", cut(&row.name, width - 1), width - 1), style)
         }
         Column::Objective => (format!("{:<width$}", objective(row.objective)), theme.dim()),
         Wanted => {
@@ -143,8 +143,8 @@ fn cell<'a>(frame: &Frame<'_>, row: &VmRow, column: Column, width: usize, spans:
         Memory => {
             let short = row.working_set_bytes > row.memory_bytes;
             let style = if short { theme.unmet() } else { theme.plain() };
-            let text = format!("{:.1}/{:.1}", row.working_set_bytes / GIB, row.memory_bytes / GIB);
-            (format!("{text:>width$}"), style)
+            let (uses, has) = (row.working_set_bytes / GIB, row.memory_bytes / GIB);
+            (format!("{uses:>5.1}/{has:<5.1}"), style)
         }
         Io => (format!("{:>width$.0}", row.io_bytes_s / 1e6), theme.plain()),
         Backlog => (format!("{:>width$}", backlog(row.backlog_s)), theme.plain()),
