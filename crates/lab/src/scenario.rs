@@ -269,6 +269,7 @@ struct Sizes {
     vcpus: f64,
     most_vcpus: f64,
     memory: f64,
+    most_memory: f64,
 }
 
 #[allow(clippy::cast_precision_loss)]
@@ -302,13 +303,7 @@ impl<'a> Sketch<'a> {
         let mut activity = activity.to_vec();
         let shift = turn * activity.len() / 7 % activity.len().max(1);
         activity.rotate_left(shift);
-        Self {
-            series,
-            activity,
-            kind,
-            size: series.cores.unwrap_or(drawn),
-            resident,
-        }
+        Self { series, activity, kind, size: series.cores.unwrap_or(drawn), resident }
     }
 
     /// Its working set against its memory, over time.
@@ -344,7 +339,8 @@ impl<'a> Sketch<'a> {
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     fn into_guest(self, position: usize, sizes: &Sizes, topology: &Topology, interval: Duration) -> Guest {
         let vcpus = (self.size * sizes.vcpus).round().clamp(1.0, sizes.most_vcpus);
-        let memory = (self.size * self.kind.memory * sizes.memory).max(256.0 * 1024.0 * 1024.0);
+        let least = 256.0 * 1024.0 * 1024.0;
+        let memory = (self.size * self.kind.memory * sizes.memory).clamp(least, sizes.most_memory.max(least));
         let demand = Demand {
             interval,
             work: self.activity.iter().map(|share| share * vcpus as f32).collect(),
@@ -404,6 +400,7 @@ impl Sizes {
                 .map(|socket| socket.cpu().as_f64() / 1000.0)
                 .fold(1.0, f64::max)
                 .floor(),
+            most_memory: memory / 4.0,
             memory: if resident > 0.0 { MEMORY_LOAD * memory / resident } else { 1.0 },
         }
     }
