@@ -217,10 +217,12 @@ impl Transaction {
             let task = &mut rest[0];
             // The steps of the cache depend on each other in ways that no account shows; and of the steps
             // that change the same thing, each starts from where the last one ended.
-            let in_turn = !(waiting && task.step.family() == Family::Cache)
-                && !before
+            let in_turn = match task.step.family() {
+                Family::Cache => !waiting,
+                _ => !before
                     .iter()
-                    .any(|other| !other.state.is_settled() && other.step.touches_same(&task.step));
+                    .any(|other| !other.state.is_settled() && other.step.touches_same(&task.step)),
+            };
             if task.state == StepState::Planned && in_turn && !self.undoing {
                 self.undoing |= task.start(self.plan, site)?;
             }

@@ -36,6 +36,9 @@ pub(crate) struct Args {
     /// How many VMs
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     vms: u32,
+    /// The VMs, described in TOML, instead of drawn ones
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["vms", "load"])]
+    vm_file: Option<PathBuf>,
     /// Simulated hours
     #[arg(long, value_name = "H", default_value = "6", value_parser = setup::hours)]
     hours: Duration,
