@@ -143,6 +143,9 @@ const KINDS: [Kind; 4] = [
 /// Mean working set of all VMs, as a share of the host's memory.
 const MEMORY_LOAD: f64 = 0.72;
 
+/// What all VMs may have at most, as a multiple of what the host has.
+const OVERCOMMIT: f64 = 5.0;
+
 impl Scenario {
     /// Draws VMs for a host: each takes a series of the trace as its demand, a kind, and a size such
     /// that all of them together ask for `draw.load` of the host on average.
@@ -443,15 +446,21 @@ impl Sizes {
         let work: f64 = sketches.iter().map(|sketch| sketch.size * mean(&sketch.activity)).sum();
         let resident: f64 =
             sketches.iter().map(|sketch| sketch.size * sketch.kind.memory * mean(&sketch.memory_use())).sum();
+        let size: f64 = sketches.iter().map(|sketch| sketch.size).sum();
+        let most: f64 = sketches.iter().map(|sketch| sketch.size * sketch.kind.memory).sum();
+        // Idle traces would need VMs so large that not even their reservations fit.
+        let scale = |wanted: f64, used: f64, sold: f64, there: f64| {
+            if used > 0.0 { (wanted * there / used).min(OVERCOMMIT * there / sold) } else { 1.0 }
+        };
         Self {
-            vcpus: if work > 0.0 { load * cores / work } else { 1.0 },
+            vcpus: scale(load, work, size, cores),
             most_vcpus: sockets
                 .iter()
                 .map(|socket| socket.cpu().as_f64() / 1000.0)
                 .fold(1.0, f64::max)
                 .floor(),
             most_memory: memory / 4.0,
-            memory: if resident > 0.0 { MEMORY_LOAD * memory / resident } else { 1.0 },
+            memory: scale(MEMORY_LOAD, resident, most, memory).min(2.0 * memory / most),
         }
     }
 }

@@ -19,7 +19,7 @@ const MOST_BYTES: u64 = 16 << 20;
 
 pub(super) fn hours(text: &str) -> Result<Duration, String> {
     let hours: f64 = text.parse().map_err(|_| format!("`{text}` is not a number of hours"))?;
-    if !(hours >= 0.05 && hours <= 8760.0) {
+    if !(0.05..=8760.0).contains(&hours) {
         return Err("must be from 0.05 to 8760 hours".into());
     }
     Ok(Duration::from_secs_f64(hours * 3600.0))
