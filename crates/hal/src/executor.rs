@@ -212,13 +212,21 @@ impl<J: Journal> Executor<J> {
 impl Transaction {
     fn advance<J: Journal>(&mut self, site: &mut Site<'_, '_, J>) -> Result<(), JournalError> {
         let mut waiting = false;
-        for task in &mut self.tasks {
-            // The steps of the cache depend on each other in ways that no account shows.
-            let in_turn = !(waiting && task.step.family() == Family::Cache);
+        for index in 0..self.tasks.len() {
+            let (before, rest) = self.tasks.split_at_mut(index);
+            let task = &mut rest[0];
+            // The steps of the cache depend on each other in ways that no account shows; and of the steps
+            // that change the same thing, each starts from where the last one ended.
+            let in_turn = match task.step.family() {
+                Family::Cache => !waiting,
+                _ => !before
+                    .iter()
+                    .any(|other| !other.state.is_settled() && other.step.touches_same(&task.step)),
+            };
             if task.state == StepState::Planned && in_turn && !self.undoing {
                 self.undoing |= task.start(self.plan, site)?;
             }
-            waiting |= !task.state.is_settled();
+            waiting |= !self.tasks[index].state.is_settled();
         }
         let under_way = self.tasks.iter().any(|task| task.flight.is_some());
         if under_way {

@@ -104,7 +104,7 @@ fn bound_gap(runs: &[RunResult]) -> Option<f64> {
 }
 
 /// Below this the static assignment is as good as it gets, and shares of the gap say nothing.
-const NO_GAP: f64 = 1e-6;
+const NO_GAP: f64 = 1e-4;
 
 fn gap_recovered(runs: &[RunResult], run: &RunResult) -> Option<f64> {
     let least = by_policy(runs, "static")?.score.utility;

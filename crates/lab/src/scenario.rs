@@ -143,6 +143,9 @@ const KINDS: [Kind; 4] = [
 /// Mean working set of all VMs, as a share of the host's memory.
 const MEMORY_LOAD: f64 = 0.72;
 
+/// What all VMs may have at most, as a multiple of what the host has.
+const OVERCOMMIT: f64 = 5.0;
+
 impl Scenario {
     /// Draws VMs for a host: each takes a series of the trace as its demand, a kind, and a size such
     /// that all of them together ask for `draw.load` of the host on average.
@@ -158,16 +161,12 @@ impl Scenario {
         traces: &TraceSet,
         draw: Draw,
     ) -> Result<Self, ScenarioError> {
-        let series: Vec<(&Series, Vec<f32>)> =
-            traces.series.iter().filter_map(|series| Some((series, activity(series)?))).collect();
-        if series.is_empty() {
-            return Err(ScenarioError::Empty { trace: traces.source.clone() });
-        }
+        let series = known_series(traces)?;
         let mut random = Pcg32::seed_from_u64(draw.seed);
         let sketches: Vec<Sketch<'_>> = (0..draw.vms)
             .map(|position| {
-                let (series, activity) = &series[position % series.len()];
-                Sketch::draw(series, activity, position / series_count(traces), &mut random)
+                let (from, activity) = &series[position % series.len()];
+                Sketch::draw(from, activity, position / series.len(), &mut random)
             })
             .collect();
         let sizes = Sizes::of(&topology, &sketches, draw.load);
@@ -176,6 +175,30 @@ impl Scenario {
             .enumerate()
             .map(|(position, sketch)| sketch.into_guest(position, &sizes, &topology, traces.interval))
             .collect();
+        Self::new(traces.source.clone(), topology, capabilities, guests, draw)
+    }
+
+    /// Gives VMs that are described the series of a trace as their demand, in order. What their programs
+    /// need for each unit of work follows from the name of their application, or else their objective.
+    ///
+    /// # Errors
+    /// When the trace holds no demand, or the VMs do not fit the host.
+    pub fn of_vms(
+        topology: Topology,
+        capabilities: Capabilities,
+        specs: Vec<VmSpec>,
+        traces: &TraceSet,
+        draw: Draw,
+    ) -> Result<Self, ScenarioError> {
+        let series = known_series(traces)?;
+        let guests = specs.into_iter().enumerate().map(|(position, spec)| {
+            let (from, activity) = &series[position % series.len()];
+            let sketch = Sketch::for_spec(&spec, from, activity, position / series.len());
+            let workload =
+                sketch.workload(f64::from(spec.vcpus), spec.memory.limit.as_f64(), traces.interval);
+            Guest { spec, workload }
+        });
+        let guests = guests.collect();
         Self::new(traces.source.clone(), topology, capabilities, guests, draw)
     }
 
@@ -205,8 +228,12 @@ impl Scenario {
     }
 }
 
-fn series_count(traces: &TraceSet) -> usize {
-    traces.series.len().max(1)
+/// The series of a trace that say what a VM does.
+fn known_series(traces: &TraceSet) -> Result<Vec<(&Series, Vec<f32>)>, ScenarioError> {
+    let known = traces.series.iter().filter_map(|series| Some((series, activity(series)?)));
+    let known: Vec<_> = known.collect();
+    let empty = || ScenarioError::Empty { trace: traces.source.clone() };
+    if known.is_empty() { Err(empty()) } else { Ok(known) }
 }
 
 /// The static assignment, as it stands before anything runs: nothing is changed, so nothing costs.
@@ -269,6 +296,7 @@ struct Sizes {
     vcpus: f64,
     most_vcpus: f64,
     memory: f64,
+    most_memory: f64,
 }
 
 #[allow(clippy::cast_precision_loss)]
@@ -294,21 +322,35 @@ fn kind(activity: &[f32], random: &mut Pcg32) -> &'static Kind {
     &KINDS[0]
 }
 
+/// The same demand at another time, for a VM that shares a series with another.
+fn shifted(activity: &[f32], turn: usize) -> Vec<f32> {
+    let mut activity = activity.to_vec();
+    let shift = turn * activity.len() / 7 % activity.len().max(1);
+    activity.rotate_left(shift);
+    activity
+}
+
 impl<'a> Sketch<'a> {
     fn draw(series: &'a Series, activity: &[f32], turn: usize, random: &mut Pcg32) -> Self {
         let kind = kind(activity, random);
         let drawn = [2.0, 4.0, 4.0, 8.0, 8.0, 16.0][random.next_u32() as usize % 6];
         let resident = 0.25 + 0.35 * f64::from(random.next_u32()) / f64::from(u32::MAX);
-        let mut activity = activity.to_vec();
-        let shift = turn * activity.len() / 7 % activity.len().max(1);
-        activity.rotate_left(shift);
         Self {
             series,
-            activity,
+            activity: shifted(activity, turn),
             kind,
             size: series.cores.unwrap_or(drawn),
             resident,
         }
+    }
+
+    /// A sketch of a VM that is described: its kind by its application's name, or else its objective.
+    fn for_spec(spec: &VmSpec, series: &'a Series, activity: &[f32], turn: usize) -> Self {
+        let named = KINDS.iter().find(|kind| Some(kind.name) == spec.application.as_deref());
+        let alike =
+            |kind: &&Kind| std::mem::discriminant(&kind.objective) == std::mem::discriminant(&spec.objective);
+        let kind = named.or_else(|| KINDS.iter().find(alike)).unwrap_or(&KINDS[0]);
+        Self { series, activity: shifted(activity, turn), kind, size: f64::from(spec.vcpus), resident: 0.4 }
     }
 
     /// Its working set against its memory, over time.
@@ -344,7 +386,15 @@ impl<'a> Sketch<'a> {
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     fn into_guest(self, position: usize, sizes: &Sizes, topology: &Topology, interval: Duration) -> Guest {
         let vcpus = (self.size * sizes.vcpus).round().clamp(1.0, sizes.most_vcpus);
-        let memory = (self.size * self.kind.memory * sizes.memory).max(256.0 * 1024.0 * 1024.0);
+        let least = 256.0 * 1024.0 * 1024.0;
+        let memory = (self.size * self.kind.memory * sizes.memory).clamp(least, sizes.most_memory.max(least));
+        let workload = self.workload(vcpus, memory, interval);
+        let spec = self.spec(position, vcpus as u32, ByteSize::from_f64(memory), topology);
+        Guest { spec, workload }
+    }
+
+    #[allow(clippy::cast_possible_truncation)]
+    fn workload(&self, vcpus: f64, memory: f64, interval: Duration) -> Workload {
         let demand = Demand {
             interval,
             work: self.activity.iter().map(|share| share * vcpus as f32).collect(),
@@ -356,8 +406,7 @@ impl<'a> Sketch<'a> {
             memory_bytes: self.kind.memory_bytes,
             io_bytes: self.io_bytes(vcpus),
         };
-        let spec = self.spec(position, vcpus as u32, ByteSize::from_f64(memory), topology);
-        Guest { spec, workload: Workload { application, demand } }
+        Workload { application, demand }
     }
 
     fn spec(&self, position: usize, vcpus: u32, memory: ByteSize, topology: &Topology) -> VmSpec {
@@ -397,14 +446,21 @@ impl Sizes {
         let work: f64 = sketches.iter().map(|sketch| sketch.size * mean(&sketch.activity)).sum();
         let resident: f64 =
             sketches.iter().map(|sketch| sketch.size * sketch.kind.memory * mean(&sketch.memory_use())).sum();
+        let size: f64 = sketches.iter().map(|sketch| sketch.size).sum();
+        let most: f64 = sketches.iter().map(|sketch| sketch.size * sketch.kind.memory).sum();
+        // Idle traces would need VMs so large that not even their reservations fit.
+        let scale = |wanted: f64, used: f64, sold: f64, there: f64| {
+            if used > 0.0 { (wanted * there / used).min(OVERCOMMIT * there / sold) } else { 1.0 }
+        };
         Self {
-            vcpus: if work > 0.0 { load * cores / work } else { 1.0 },
+            vcpus: scale(load, work, size, cores),
             most_vcpus: sockets
                 .iter()
                 .map(|socket| socket.cpu().as_f64() / 1000.0)
                 .fold(1.0, f64::max)
                 .floor(),
-            memory: if resident > 0.0 { MEMORY_LOAD * memory / resident } else { 1.0 },
+            most_memory: memory / 4.0,
+            memory: scale(MEMORY_LOAD, resident, most, memory).min(2.0 * memory / most),
         }
     }
 }

@@ -37,8 +37,11 @@ pub(crate) struct Args {
     /// How many VMs
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     vms: u32,
+    /// The VMs, described in TOML, instead of drawn ones
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["vms", "load"])]
+    vm_file: Option<PathBuf>,
     /// Simulated hours
-    #[arg(long, value_name = "H", default_value = "6", value_parser = setup::hours)]
+    #[arg(long, value_name = "H", default_value = "6", allow_negative_numbers = true, value_parser = setup::hours)]
     hours: Duration,
     /// The same seed gives the same result, on any machine
     #[arg(long, value_name = "S", default_value_t = 1)]
@@ -50,7 +53,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "P", default_value = "reactive", value_parser = PossibleValuesParser::new(POLICIES))]
     policy: String,
     /// Mean CPU demand of all VMs, as a share of the host
-    #[arg(long, value_name = "X", default_value_t = 0.6, value_parser = setup::load)]
+    #[arg(long, value_name = "X", default_value_t = 0.6, allow_negative_numbers = true, value_parser = setup::load)]
     load: f64,
     /// Print the comparison as JSON
     #[arg(long)]

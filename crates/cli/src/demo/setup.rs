@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use halcyon_lab::{Draw, Scenario};
-use halcyon_model::describe::{Host, parse_host};
+use halcyon_model::VmSpec;
+use halcyon_model::describe::{Host, parse_host, parse_vms};
 use halcyon_sim::trace::{self, Selection, TraceSet, generator};
 
 use super::Args;
@@ -13,12 +14,12 @@ use super::Args;
 /// The host that is simulated when none is described.
 const TWO_SOCKET: &str = include_str!("../../../../examples/hosts/two-socket.toml");
 
-/// No description of a host is larger.
+/// No description of a host or of VMs is larger.
 const MOST_BYTES: u64 = 16 << 20;
 
 pub(super) fn hours(text: &str) -> Result<Duration, String> {
     let hours: f64 = text.parse().map_err(|_| format!("`{text}` is not a number of hours"))?;
-    if !(hours >= 0.05 && hours <= 8760.0) {
+    if !(0.05..=8760.0).contains(&hours) {
         return Err("must be from 0.05 to 8760 hours".into());
     }
     Ok(Duration::from_secs_f64(hours * 3600.0))
@@ -42,12 +43,17 @@ pub(super) fn speed(text: &str) -> Result<f64, String> {
 /// Reads the host and draws as many scenarios as were asked for.
 pub(super) fn scenarios(args: &Args) -> Result<Vec<Scenario>> {
     let host = host(args.host.as_deref())?;
+    let specs = args.vm_file.as_deref().map(|path| vm_specs(path, &host)).transpose()?;
     (0..u64::from(args.scenarios))
         .map(|index| {
             let seed = args.seed.wrapping_add(index);
-            let traces = traces(args, seed)?;
-            let draw = Draw { vms: args.vms as usize, duration: args.hours, seed, load: args.load };
-            Ok(Scenario::draw(host.topology.clone(), host.capabilities.clone(), &traces, draw)?)
+            let traces = traces(args, vms(args, specs.as_deref()), seed)?;
+            let draw = Draw { vms: vms(args, specs.as_deref()), duration: args.hours, seed, load: args.load };
+            let (topology, capabilities) = (host.topology.clone(), host.capabilities.clone());
+            Ok(match &specs {
+                Some(specs) => Scenario::of_vms(topology, capabilities, specs.clone(), &traces, draw)?,
+                None => Scenario::draw(topology, capabilities, &traces, draw)?,
+            })
         })
         .collect()
 }
@@ -60,15 +66,32 @@ fn host(path: Option<&Path>) -> Result<Host> {
     parse_host(&text).map_err(|error| anyhow::anyhow!("{}: {error}", path.display()))
 }
 
+fn vm_specs(path: &Path, host: &Host) -> Result<Vec<VmSpec>> {
+    let specs = parse_vms(&read_text(path)?, &host.topology);
+    let specs = specs.map_err(|error| anyhow::anyhow!("{}: {error}", path.display()))?;
+    if specs.is_empty() {
+        bail!("{} describes no VM; add a [[vm]] table", path.display());
+    }
+    Ok(specs)
+}
+
+fn vms(args: &Args, specs: Option<&[VmSpec]>) -> usize {
+    specs.map_or(args.vms as usize, <[VmSpec]>::len)
+}
+
 /// Reads a text file that a person wrote, and not more of it than such a file can have.
 fn read_text(path: &Path) -> Result<String> {
     use std::io::Read;
-    let tried = || format!("cannot read the host description {}", path.display());
+    let tried = || format!("cannot read {}", path.display());
     let mut bytes = Vec::new();
     let file = std::fs::File::open(path).with_context(tried)?;
     file.take(MOST_BYTES + 1).read_to_end(&mut bytes).with_context(tried)?;
     if bytes.len() as u64 > MOST_BYTES {
-        bail!("{} is larger than {} MiB; that is no host description", path.display(), MOST_BYTES >> 20);
+        bail!(
+            "{} is larger than {} MiB; that is no description of a host or of VMs",
+            path.display(),
+            MOST_BYTES >> 20
+        );
     }
     String::from_utf8(bytes).map_err(|error| {
         let line =
@@ -77,18 +100,31 @@ fn read_text(path: &Path) -> Result<String> {
     })
 }
 
-fn traces(args: &Args, seed: u64) -> Result<TraceSet> {
-    let vms = args.vms as usize;
-    match &args.trace {
-        Some(path) => {
-            let readings = trace::open(path, args.format)?;
-            let selection = Selection::new(vms, args.hours.max(Duration::from_secs(300)), seed);
-            Ok(TraceSet::collect(readings, &selection, path)?)
-        }
-        None => {
-            let parameters = generator::Parameters::embedded()?;
-            let duration = args.hours.max(Duration::from_secs(600));
-            Ok(generator::Generator::new(&parameters, seed).trace_set(vms, duration))
-        }
+fn traces(args: &Args, vms: usize, seed: u64) -> Result<TraceSet> {
+    let Some(path) = &args.trace else {
+        let parameters = generator::Parameters::embedded()?;
+        let duration = args.hours.max(Duration::from_secs(600));
+        return Ok(generator::Generator::new(&parameters, seed).trace_set(vms, duration));
+    };
+    let readings = trace::open(path, args.format)?;
+    let selection = Selection::new(vms, args.hours.max(Duration::from_secs(300)), seed);
+    let set = TraceSet::collect(readings, &selection, path)?;
+    if seed == args.seed {
+        say_what_is_short(&set, vms);
+    }
+    Ok(set)
+}
+
+fn say_what_is_short(set: &TraceSet, vms: usize) {
+    if set.series.len() < vms {
+        eprintln!(
+            "halcyon: {} has {} VMs; they serve for {vms}, shifted in time",
+            set.source,
+            set.series.len()
+        );
+    }
+    if !set.shortfall.is_zero() {
+        let hours = set.shortfall.as_secs_f64() / 3600.0;
+        eprintln!("halcyon: {} is {hours:.1} h shorter than the run; it starts again at its end", set.source);
     }
 }

@@ -19,8 +19,12 @@ impl Reactive {
             |position, spec| {
                 let (least, limit) = (spec.cpu.reservation.as_f64(), spec.cpu.limit.as_f64());
                 let need = expected[position].unwrap_or(limit) * (1.0 + self.tuning.cpu_headroom);
-                // A VM that sleeps keeps a foot in the door, so that it wakes up fast.
-                let foot = 0.02 * limit;
+                // A VM that sleeps keeps a foot in the door: a request that has to be answered in time
+                // runs on one core, however rare it is. What it leaves, the others use.
+                let foot = match spec.objective {
+                    Objective::Latency { .. } => limit.min(1000.0),
+                    _ => 0.02 * limit,
+                };
                 Claim { weight: self.weight(spec), least, most: need.max(foot).clamp(least, limit) }
             },
         );

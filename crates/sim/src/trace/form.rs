@@ -151,20 +151,21 @@ impl Iterator for Importer {
 
 /// Writes readings in Halcyon's form, one row at a time.
 pub struct Writer<W: Write> {
-    rows: csv::Writer<W>,
-    scratch: Vec<u8>,
+    output: W,
+    /// Rows not yet handed to the output, which need not be buffered itself.
+    rows: Vec<u8>,
 }
+
+const BUFFER: usize = 256 * 1024;
 
 impl<W: Write> Writer<W> {
     /// Starts a trace with its version and titles.
     ///
     /// # Errors
     /// If `output` cannot be written.
-    pub fn new(mut output: W) -> Result<Self, TraceError> {
-        writeln!(output, "{VERSION_LINE}").map_err(unwritable)?;
-        let mut rows = csv::WriterBuilder::new().buffer_capacity(256 * 1024).from_writer(output);
-        rows.write_record(TITLES).map_err(|error| unwritable(error.into()))?;
-        Ok(Self { rows, scratch: Vec::new() })
+    pub fn new(output: W) -> Result<Self, TraceError> {
+        let rows = format!("{VERSION_LINE}\n{}\n", TITLES.join(",")).into_bytes();
+        Ok(Self { output, rows })
     }
 
     /// Appends a reading. The caller keeps the readings of one VM in order of time.
@@ -181,58 +182,88 @@ impl<W: Write> Writer<W> {
         fits.map_err(|problem| TraceError::Request {
             what: format!("cannot write a reading with {}: expected {}", problem.found, problem.expected),
         })?;
-        self.row(reading).map_err(unwritable)
-    }
-
-    fn row(&mut self, reading: &Reading) -> io::Result<()> {
-        self.rows.write_field(reading.vm.as_bytes())?;
-        self.seconds(Some(reading.time))?;
-        self.seconds(reading.interval)?;
-        self.number(reading.cpu)?;
-        self.number(reading.cpu_peak)?;
-        self.number(reading.cores)?;
-        self.number(reading.memory_bytes)?;
-        self.number(reading.memory_capacity_bytes)?;
-        self.number(reading.memory_util)?;
-        self.number(reading.disk_read_bytes_s)?;
-        self.number(reading.disk_write_bytes_s)?;
-        self.number(reading.net_rx_bytes_s)?;
-        self.number(reading.net_tx_bytes_s)?;
-        self.number(reading.gpu_util)?;
-        self.number(reading.gpu_memory_bytes)?;
-        Ok(self.rows.write_record(None::<&[u8]>)?)
-    }
-
-    fn number(&mut self, number: Option<impl std::fmt::Display>) -> io::Result<()> {
-        self.scratch.clear();
-        if let Some(number) = number {
-            write!(self.scratch, "{number}")?;
+        self.row(reading);
+        if self.rows.len() >= BUFFER {
+            self.hand_over()?;
         }
-        Ok(self.rows.write_field(&self.scratch)?)
+        Ok(())
     }
 
-    fn seconds(&mut self, time: Option<Duration>) -> io::Result<()> {
-        self.scratch.clear();
-        if let Some(time) = time {
-            write!(self.scratch, "{}", time.as_secs())?;
-            if time.subsec_nanos() > 0 {
-                write!(self.scratch, ".{:09}", time.subsec_nanos())?;
-                while self.scratch.last() == Some(&b'0') {
-                    self.scratch.pop();
-                }
+    fn row(&mut self, reading: &Reading) {
+        self.name(&reading.vm);
+        self.seconds(Some(reading.time));
+        self.seconds(reading.interval);
+        self.float(reading.cpu);
+        self.float(reading.cpu_peak);
+        self.float(reading.cores);
+        self.whole(reading.memory_bytes);
+        self.whole(reading.memory_capacity_bytes);
+        self.float(reading.memory_util);
+        self.float(reading.disk_read_bytes_s);
+        self.float(reading.disk_write_bytes_s);
+        self.float(reading.net_rx_bytes_s);
+        self.float(reading.net_tx_bytes_s);
+        self.float(reading.gpu_util);
+        self.whole(reading.gpu_memory_bytes);
+        self.rows.push(b'\n');
+    }
+
+    /// The first field, quoted where a reader would otherwise split it (RFC 4180).
+    fn name(&mut self, name: &str) {
+        if !name.bytes().any(|byte| matches!(byte, b',' | b'"')) {
+            self.rows.extend_from_slice(name.as_bytes());
+            return;
+        }
+        self.rows.push(b'"');
+        for byte in name.bytes() {
+            if byte == b'"' {
+                self.rows.push(b'"');
+            }
+            self.rows.push(byte);
+        }
+        self.rows.push(b'"');
+    }
+
+    fn float(&mut self, number: Option<f64>) {
+        self.rows.push(b',');
+        if let Some(number) = number {
+            // The shortest digits that read back as the same number.
+            self.rows.extend_from_slice(ryu::Buffer::new().format_finite(number).as_bytes());
+            if self.rows.ends_with(b".0") {
+                self.rows.truncate(self.rows.len() - 2);
             }
         }
-        Ok(self.rows.write_field(&self.scratch)?)
     }
 
-    /// Flushes and gives the output back.
+    fn whole(&mut self, number: Option<u64>) {
+        self.rows.push(b',');
+        if let Some(number) = number {
+            self.rows.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+        }
+    }
+
+    fn seconds(&mut self, time: Option<Duration>) {
+        self.whole(time.map(|time| time.as_secs()));
+        let nanos = time.map_or(0, |time| time.subsec_nanos());
+        if nanos > 0 {
+            let fraction = format!(".{nanos:09}");
+            self.rows.extend_from_slice(fraction.trim_end_matches('0').as_bytes());
+        }
+    }
+
+    fn hand_over(&mut self) -> Result<(), TraceError> {
+        self.output.write_all(&self.rows).map_err(unwritable)?;
+        self.rows.clear();
+        Ok(())
+    }
+
+    /// Hands over what is left and gives the output back, which may have buffers of its own to flush.
     ///
     /// # Errors
     /// If the output cannot be written.
-    pub fn finish(self) -> Result<W, TraceError> {
-        self.rows
-            .into_inner()
-            .map_err(|error| unwritable(io::Error::new(error.error().kind(), error.to_string())))
+    pub fn finish(mut self) -> Result<W, TraceError> {
+        self.hand_over()?;
+        Ok(self.output)
     }
 }
 

@@ -66,10 +66,13 @@ pub fn fit(sources: &[Source]) -> Option<Fit> {
     (!quality.is_empty()).then_some(Fit { parameters, quality })
 }
 
+/// What the populations' values come from, without what is held back.
 fn described(sources: &[Source]) -> String {
     let described = sources.iter().map(|source| {
-        let names: Vec<_> = source.sets.iter().map(|set| set.source.as_str()).collect();
-        format!("{} ({})", source.name, names.join(", "))
+        let (seen, _) = halves(&source.sets);
+        let names: Vec<_> = seen.iter().map(|set| set.source.as_str()).collect();
+        let part = if source.sets.len() == 1 { "first half of " } else { "" };
+        format!("{} ({part}{})", source.name, names.join(", "))
     });
     described.collect::<Vec<_>>().join("; ")
 }

@@ -22,7 +22,7 @@ pub struct Measure {
     /// What is compared.
     pub name: &'static str,
     /// Of the real data held back. For a distance between distributions: of the real data that were
-    /// fitted to from those held back, which no model can be expected to beat.
+    /// fitted to from those held back, as a scale: days differ from one another by this much.
     pub real: f64,
     /// Of generated data. For a distance: of these from the real data held back.
     pub generated: f64,
