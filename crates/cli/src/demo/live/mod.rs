@@ -20,9 +20,9 @@ mod units;
 mod view;
 
 use std::io::{IsTerminal, Stdout, stderr, stdin, stdout};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -87,7 +87,7 @@ pub(super) fn watch(
     let (seen, stage) = std::thread::scope(|scope| {
         let slot = &slot;
         let simulation = scope.spawn(move || simulate(stage, pace, &actions, slot, stopwatch));
-        let seen = look(&mut screen.0, slot, &sender, stop, &|| simulation.is_finished());
+        let seen = look(&mut screen, slot, &sender, stop, &|| simulation.is_finished());
         // Without its sender the simulation ends.
         drop(sender);
         let stage = simulation.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
@@ -102,18 +102,48 @@ pub(super) fn watch(
 }
 
 /// The terminal, as long as it is ours.
-struct Screen(Terminal<CrosstermBackend<Stdout>>);
+struct Screen {
+    terminal: Terminal<CrosstermBackend<Stdout>>,
+    /// Whether a thread panicked, and the terminal was restored for its message. Held while drawing, so
+    /// that nothing is drawn over it.
+    broken: Arc<Mutex<bool>>,
+}
 
 impl Screen {
     fn open() -> Result<Self> {
         let terminal = ratatui::try_init().inspect_err(|_| ratatui::restore());
-        Ok(Self(terminal.context("cannot draw on this terminal; use --json, or redirect the output")?))
+        let terminal =
+            terminal.context("cannot draw on this terminal; use --json, or redirect the output")?;
+        let broken = Arc::new(Mutex::new(false));
+        let (flag, own) = (Arc::clone(&broken), std::thread::current().id());
+        let restore_and_report = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            // The thread that draws may hold it already, and must not wait for itself.
+            let drawing = std::thread::current().id() == own;
+            let held = if drawing { flag.try_lock().ok() } else { flag.lock().ok() };
+            if let Some(mut broken) = held {
+                *broken = true;
+            }
+            restore_and_report(panic);
+        }));
+        Ok(Self { terminal, broken })
+    }
+
+    /// Draws a frame; tells whether the terminal is still ours.
+    fn draw(&mut self, frame: Frame<'_>) -> Result<bool> {
+        let Ok(broken) = self.broken.lock() else { return Ok(false) };
+        if !*broken {
+            self.terminal.draw(|place| place.render_widget(frame, place.area())).context("cannot draw")?;
+        }
+        Ok(!*broken)
     }
 }
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        ratatui::restore();
+        if self.broken.lock().is_ok_and(|broken| !*broken) {
+            ratatui::restore();
+        }
     }
 }
 
@@ -197,7 +227,7 @@ enum Seen {
 
 /// Draws scenes and takes keys until a key or the end of the simulation ends it.
 fn look(
-    terminal: &mut Terminal<CrosstermBackend<Stdout>>,
+    screen: &mut Screen,
     slot: &Slot,
     actions: &Sender<Action>,
     stop: &AtomicBool,
@@ -214,7 +244,9 @@ fn look(
             scene = newer;
         }
         let frame = Frame { scene: &scene, view: &view, theme };
-        terminal.draw(|place| place.render_widget(frame, place.area())).context("cannot draw")?;
+        if !screen.draw(frame)? {
+            return Ok(Seen::Enough);
+        }
         if stop.load(Ordering::Relaxed) {
             return Ok(Seen::Interrupted);
         }
@@ -224,9 +256,9 @@ fn look(
             }
             linger = linger.saturating_sub(REDRAW);
         }
-        let size = terminal.size().context("cannot tell the size of the terminal")?;
-        let screen = Rect::new(0, 0, size.width, size.height);
-        match keys(&scene, &mut view, theme, screen, actions)? {
+        let size = screen.terminal.size().context("cannot tell the size of the terminal")?;
+        let area = Rect::new(0, 0, size.width, size.height);
+        match keys(&scene, &mut view, theme, area, actions)? {
             Action::Leave => return Ok(Seen::Enough),
             Action::Interrupt => return Ok(Seen::Interrupted),
             _ => {}
