@@ -8,7 +8,7 @@ use super::super::scene::{Meter, Tempo};
 use super::super::stage::FIXED;
 use super::super::units::{clock, speed};
 use super::bar::bar;
-use super::{Frame, lines};
+use super::{Frame, cut, lines};
 
 pub(super) fn draw(frame: &Frame<'_>, area: Rect, buffer: &mut Buffer) {
     if area.is_empty() {
@@ -32,12 +32,13 @@ fn small<'a>(frame: &Frame<'_>) -> Line<'a> {
 
 fn title<'a>(frame: &Frame<'_>, width: usize) -> Line<'a> {
     let scene = frame.scene;
-    let left = vec![
-        Span::styled(" HALCYON", frame.theme.strong()),
-        Span::styled("  on ", frame.theme.dim()),
-        Span::raw(scene.host.clone()),
-        Span::styled(format!(", {} VMs", scene.vms.len()), frame.theme.dim()),
-    ];
+    let mut left = vec![Span::styled(" HALCYON", frame.theme.strong())];
+    if width >= 78 {
+        left.push(Span::styled("  on ", frame.theme.dim()));
+        // The clock is worth more than a long name.
+        left.push(Span::raw(cut(&scene.host, width - 60)));
+        left.push(Span::styled(format!(", {} VMs", scene.vms.len()), frame.theme.dim()));
+    }
     let mut right = Vec::new();
     if let Some(state) = state(scene.tempo, scene.now >= scene.duration) {
         right.push(Span::styled(format!("{state}  "), frame.theme.unmet()));

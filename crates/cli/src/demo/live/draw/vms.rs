@@ -36,7 +36,7 @@ const ALL: [Column; 10] = [Name, Column::Objective, Bar, Wanted, Share, Memory, 
 const DROPPED: [Column; 8] = [Column::Objective, Share, Backlog, Io, Memory, Wanted, Bar, Fixed];
 
 /// The least width that a bar is worth drawing in, and the most.
-const BAR: (usize, usize) = (10, 40);
+const BAR: (usize, usize) = (10, 60);
 
 impl Column {
     const fn width(self) -> usize {
