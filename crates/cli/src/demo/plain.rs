@@ -114,7 +114,7 @@ impl Progress {
         let plain = !std::io::stderr().is_terminal();
         let bar = if plain { ProgressBar::hidden() } else { ProgressBar::new(total) };
         if let Ok(style) =
-            ProgressStyle::with_template("{bar:40.cyan} {percent:>3} %  {per_sec} steps  {eta} left")
+            ProgressStyle::with_template("{bar:40.cyan} {percent:>3} %  {eta} left")
         {
             bar.set_style(style);
         }
