@@ -76,6 +76,8 @@ pub struct Executor<J> {
     journal: J,
     lanes: [Option<Transaction>; Family::ALL.len()],
     stuck: Vec<Step>,
+    /// Those of them that may still be under way, as the machine never answered.
+    adrift: Vec<Step>,
     /// What nobody was told yet.
     events: Vec<Event>,
 }
@@ -98,7 +100,7 @@ struct Site<'a, 'w, J> {
 impl<J: Journal> Executor<J> {
     /// An executor with nothing to do.
     pub fn new(journal: J) -> Self {
-        Self { journal, lanes: Default::default(), stuck: Vec::new(), events: Vec::new() }
+        Self { journal, lanes: Default::default(), stuck: Vec::new(), adrift: Vec::new(), events: Vec::new() }
     }
 
     /// The journal.
@@ -211,6 +213,8 @@ impl<J: Journal> Executor<J> {
         }
         let log = Log { now, journal: &mut self.journal, events: &mut self.events };
         let mut site = Site { log, ledger, held, driver };
+        let adrift = self.lanes.iter().flatten().flat_map(|lane| &lane.tasks).filter(|task| task.is_adrift());
+        adrift.map(|task| &task.step).chain(&self.adrift).for_each(|step| site.count_adrift(step));
         for transaction in self.lanes.iter_mut().flatten() {
             transaction.advance(&mut site)?;
         }
@@ -221,8 +225,10 @@ impl<J: Journal> Executor<J> {
     fn close_lanes(&mut self) {
         for lane in &mut self.lanes {
             if let Some(transaction) = lane.take_if(|transaction| transaction.is_over()) {
-                let lost = transaction.tasks.into_iter().filter(|task| task.state == StepState::Stuck);
-                self.stuck.extend(lost.map(|task| task.step));
+                for task in transaction.tasks.into_iter().filter(|task| task.state == StepState::Stuck) {
+                    self.adrift.extend(task.is_adrift().then(|| task.step.clone()));
+                    self.stuck.push(task.step);
+                }
             }
         }
     }
@@ -233,6 +239,7 @@ impl Transaction {
         // A refusal that the journal could not take in full counts as a failure.
         let failed = |task: &Task| matches!(task.state, StepState::Failed | StepState::UndoStarted);
         self.undoing |= self.tasks.iter().any(failed);
+        let seen_failed = self.undoing;
         let mut begun = self.tasks.iter().filter(|task| task.begun.is_some()).count();
         let mut turns = Turns::default();
         for index in 0..self.tasks.len() {
@@ -254,7 +261,8 @@ impl Transaction {
         for task in self.tasks.iter_mut().filter(|task| task.state == StepState::Planned) {
             task.become_state(StepState::Dropped, self.plan, None, &mut site.log)?;
         }
-        if self.undoing { self.undo(site) } else { Ok(()) }
+        // What a failure left behind is known only once the machine was read again.
+        if seen_failed { self.undo(site) } else { Ok(()) }
     }
 
     /// Leads back one step at a time, the one that was begun last first: whatever a step made room for was
@@ -483,7 +491,14 @@ impl Task {
                 self.end_undo(progress, plan, &mut site.log)?;
             }
         }
+        if self.is_adrift() {
+            site.count_adrift(&self.step);
+        }
         Ok(self.state.is_settled())
+    }
+
+    fn is_adrift(&self) -> bool {
+        self.state == StepState::Stuck && self.unanswered
     }
 
     fn end_undo<J: Journal>(
@@ -515,6 +530,15 @@ fn lost() -> Progress {
 }
 
 impl<J> Site<'_, '_, J> {
+    /// What may land at any time counts as under way, in whichever direction it can still go.
+    fn count_adrift(&mut self, step: &Step) {
+        for step in [step, &step.inverse()] {
+            if self.held.matches(step) {
+                self.ledger.begin(step);
+            }
+        }
+    }
+
 
     fn begin(&mut self, step: &Step) -> Progress {
         self.driver.begin(step).unwrap_or_else(|error| Progress::Failed { why: error.to_string() })
