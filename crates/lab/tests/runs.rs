@@ -72,7 +72,8 @@ fn a_daily_rhythm_makes_no_limit_cycles_in_a_week() {
 fn no_vm_and_one_vm_run() {
     for vms in [0, 1] {
         for policy in POLICIES {
-            let scenario = scenario(vms, HOUR / 4, 1);
+            let traces = generated(1, HOUR, 1);
+            let scenario = on_demo_host(&traces, draw(vms, HOUR / 4, 1)).expect("the VMs fit");
             let result = run(&scenario, policy);
             assert_eq!(result.score.vms.len(), vms);
             assert!(result.score.utility.is_finite() && result.score.utility <= result.score.bound);
