@@ -1,5 +1,6 @@
 //! Changes of the simulated host: how long they take, what they cost, and how they end.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use halcyon_hal::{Actuate, ActuateError, Progress, Ticket};
@@ -11,13 +12,12 @@ use crate::host::SimHost;
 #[derive(Debug, Default)]
 pub(crate) struct Flights {
     next: u64,
-    under_way: Vec<Flight>,
-    landed: Vec<(Ticket, Progress)>,
+    under_way: BTreeMap<Ticket, Flight>,
+    landed: BTreeMap<Ticket, Progress>,
 }
 
 #[derive(Debug)]
 struct Flight {
-    ticket: Ticket,
     step: Step,
     lands_at: HostTime,
     end: End,
@@ -33,24 +33,17 @@ enum End {
 
 impl SimHost {
     pub(crate) fn land_flights(&mut self) {
-        let mut index = 0;
-        while index < self.flights.under_way.len() {
-            if self.flights.under_way[index].lands_at <= self.now {
-                let flight = self.flights.under_way.remove(index);
-                let progress = self.land(&flight);
-                self.flights.landed.push((flight.ticket, progress));
-            } else {
-                index += 1;
-            }
+        let now = self.now;
+        let landing: Vec<_> =
+            self.flights.under_way.extract_if(.., |_, flight| flight.lands_at <= now).collect();
+        for (ticket, flight) in landing {
+            let progress = self.land(&flight);
+            self.flights.landed.insert(ticket, progress);
         }
     }
 
     fn land(&mut self, flight: &Flight) -> Progress {
-        if let Step::Detach { devices, .. } | Step::Attach { devices, .. } = &flight.step {
-            for (device, _) in devices {
-                self.fabric.in_motion[device.index()] = false;
-            }
-        }
+        self.come_to_rest(&flight.step);
         match flight.end {
             End::Failed => return Progress::Failed { why: "the device did not answer (simulated)".into() },
             End::Refused => {
@@ -71,11 +64,7 @@ impl SimHost {
     fn make(&mut self, step: &Step) -> Result<(), ActuateError> {
         self.assignment.apply(step).map_err(|error| refuse(step, &error.to_string()))?;
         match step {
-            Step::SetMemory { .. } => {
-                if let Some(position) = self.position(step) {
-                    self.vms[position].memory = self.assignment.holdings[position].total_memory().as_f64();
-                }
-            }
+            Step::SetMemory { .. } => self.come_to_rest(step),
             Step::Place { .. } => self.compute.place(&self.assignment),
             Step::Detach { .. } | Step::Attach { .. } => {
                 self.fabric.follow(&self.inventory.topology, &self.assignment, self.inventory.world());
@@ -85,9 +74,31 @@ impl SimHost {
         Ok(())
     }
 
-    /// What is to be led back must not land any more.
-    fn call_off(&mut self, step: &Step) {
-        self.flights.under_way.retain(|flight| flight.step != *step);
+    /// What is to be led back must not land any more. Says whether it was under way; then the machine is
+    /// as before it.
+    fn call_off(&mut self, step: &Step) -> bool {
+        let found = self.flights.under_way.iter().find(|(_, flight)| flight.step == *step);
+        let Some(ticket) = found.map(|(ticket, _)| *ticket) else { return false };
+        self.flights.under_way.remove(&ticket);
+        self.come_to_rest(step);
+        true
+    }
+
+    /// A device that does not move any more can be used, and a guest has all the memory that it holds.
+    fn come_to_rest(&mut self, step: &Step) {
+        match step {
+            Step::Detach { devices, .. } | Step::Attach { devices, .. } => {
+                for (device, _) in devices {
+                    self.fabric.in_motion[device.index()] = false;
+                }
+            }
+            Step::SetMemory { .. } => {
+                if let Some(position) = self.position(step) {
+                    self.vms[position].memory = self.assignment.holdings[position].total_memory().as_f64();
+                }
+            }
+            _ => {}
+        }
     }
 
     fn position(&self, step: &Step) -> Option<usize> {
@@ -179,8 +190,10 @@ impl Actuate for SimHost {
         if !self.inventory.capabilities.allows(step.kind()) {
             return Err(refuse(step, "this host cannot change that"));
         }
+        if self.call_off(&step.inverse()) {
+            return Ok(Progress::Done);
+        }
         if !self.assignment.matches(step) {
-            self.call_off(&step.inverse());
             let there = self.assignment.matches(&step.inverse());
             return if there {
                 Ok(Progress::Done)
@@ -196,15 +209,15 @@ impl Actuate for SimHost {
         let ticket = Ticket(self.flights.next);
         self.flights.next += 1;
         let lands_at = self.now + takes;
-        self.flights.under_way.push(Flight { ticket, step: step.clone(), lands_at, end });
+        self.flights.under_way.insert(ticket, Flight { step: step.clone(), lands_at, end });
         Ok(Progress::UnderWay(ticket))
     }
 
     fn poll(&mut self, ticket: Ticket) -> Progress {
-        if let Some(found) = self.flights.landed.iter().position(|(landed, _)| *landed == ticket) {
-            return self.flights.landed.swap_remove(found).1;
+        if let Some(progress) = self.flights.landed.remove(&ticket) {
+            return progress;
         }
-        if self.flights.under_way.iter().any(|flight| flight.ticket == ticket) {
+        if self.flights.under_way.contains_key(&ticket) {
             return Progress::UnderWay(ticket);
         }
         Progress::Failed { why: "no such change is under way".into() }

@@ -13,7 +13,17 @@ pub(crate) struct Compute {
     claims: Vec<Claim>,
     parts: Vec<f64>,
     /// For each memory node, which VM asks for how much of its bandwidth.
-    asked: Vec<Vec<(usize, f64)>>,
+    asked: Vec<Vec<Asked>>,
+}
+
+/// What one VM asks of one memory node.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    position: usize,
+    /// How much of what it could use its throttle leaves, 0 to 1.
+    throttled: f64,
+    /// In bytes per second, below the throttle.
+    wanted: f64,
 }
 
 impl Compute {
@@ -78,31 +88,31 @@ impl SimHost {
             if wanted <= 0.0 {
                 continue;
             }
-            vm.memory_factor = vm.memory_traffic / wanted;
+            let throttled = vm.memory_traffic / wanted;
+            vm.memory_factor = throttled;
             let total = holding.total_memory().as_f64().max(1.0);
             for (node, size) in &holding.memory {
-                asked[node.index()].push((position, vm.memory_traffic * size.as_f64() / total));
+                let part = size.as_f64() / total;
+                asked[node.index()].push(Asked { position, throttled, wanted: vm.memory_traffic * part });
             }
         }
         for (node, asked) in self.inventory.topology.nodes().iter().zip(asked) {
             let capacity = node.bandwidth.as_f64();
-            if asked.iter().map(|(_, part)| part).sum::<f64>() <= capacity {
+            if asked.iter().map(|asked| asked.wanted).sum::<f64>() <= capacity {
                 continue;
             }
             claims.clear();
-            claims.extend(asked.iter().map(|(_, most)| Claim { weight: 1.0, least: 0.0, most: *most }));
+            claims.extend(asked.iter().map(|asked| Claim { weight: 1.0, least: 0.0, most: asked.wanted }));
             divide(capacity, claims, parts);
-            for ((position, wanted), got) in
-                asked.iter().zip(parts.iter()).filter(|((_, wanted), _)| *wanted > 0.0)
-            {
+            for (asked, got) in asked.iter().zip(parts.iter()).filter(|(asked, _)| asked.wanted > 0.0) {
                 // Pages are spread over the nodes, so the slowest of them sets the pace.
-                let vm = &mut self.vms[*position];
-                let slowed = got / wanted;
-                if slowed < 1.0 {
-                    vm.memory_factor = vm.memory_factor.min(slowed);
-                    vm.memory_traffic *= slowed;
-                }
+                let vm = &mut self.vms[asked.position];
+                vm.memory_factor = vm.memory_factor.min(asked.throttled * (got / asked.wanted).min(1.0));
             }
+        }
+        for vm in &mut self.vms {
+            let wanted = vm.cpu * vm.efficiency * vm.workload.application.memory_bytes;
+            vm.memory_traffic = wanted * vm.memory_factor;
         }
     }
 }

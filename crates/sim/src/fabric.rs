@@ -105,6 +105,8 @@ impl SimHost {
             vm.io = 0.0;
         }
         self.fabric.flows.clear();
+        let in_motion = &self.fabric.in_motion;
+        let usable = |owned: &[DeviceId]| owned.iter().filter(|device| !in_motion[device.index()]).count();
         let devices = &self.inventory.topology.fabric().devices;
         for (root, device) in &self.fabric.by_root {
             let held = self.assignment.devices[device.index()];
@@ -112,10 +114,10 @@ impl SimHost {
                 continue;
             };
             let wanted = self.vms[position].io_wanted;
-            if wanted <= 0.0 || self.fabric.in_motion[device.index()] {
+            if wanted <= 0.0 || in_motion[device.index()] {
                 continue;
             }
-            let spread = self.fabric.owned[position].1.len().max(1);
+            let spread = usable(&self.fabric.owned[position].1).max(1);
             #[allow(clippy::cast_precision_loss)]
             let part = wanted / spread as f64;
             let most = held.bandwidth.ceiling.min(devices[device.index()].bandwidth).as_f64();

@@ -356,9 +356,10 @@ impl Vm {
                     service.in_time(p99.as_secs_f64())
                 };
                 let here = in_time(self.cpu_within_reach, speed, (waiting + self.backlog) / 2.0);
-                let best = in_time(self.alone, 1.0, (waiting_alone + self.backlog_alone) / 2.0);
+                let limit = spec.cpu.limit.as_f64() / 1000.0;
+                let best = in_time(limit, 1.0, (waiting_alone + self.backlog_alone) / 2.0);
                 // Whoever waits longer than this has gone away.
-                let patience = parameters.patience.as_secs_f64() * spec.cpu.limit.as_f64() / 1000.0;
+                let patience = parameters.patience.as_secs_f64() * limit;
                 self.backlog = self.backlog.min(patience);
                 self.backlog_alone = self.backlog_alone.min(patience);
                 (arrived * here, arrived, arrived * best)

@@ -113,9 +113,7 @@ impl Progress {
     fn new(total: u64) -> Self {
         let plain = !std::io::stderr().is_terminal();
         let bar = if plain { ProgressBar::hidden() } else { ProgressBar::new(total) };
-        if let Ok(style) =
-            ProgressStyle::with_template("{bar:40.cyan} {percent:>3} %  {eta} left")
-        {
+        if let Ok(style) = ProgressStyle::with_template("{bar:40.cyan} {percent:>3} %  {eta} left") {
             bar.set_style(style);
         }
         bar.enable_steady_tick(Duration::from_millis(200));

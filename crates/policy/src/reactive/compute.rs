@@ -1,11 +1,14 @@
 //! CPU shares, memory-bandwidth caps, and the sockets that VMs run on.
 
 use halcyon_model::fair::Claim;
-use halcyon_model::{Objective, Reason, SocketId, VmWish, Wish};
+use halcyon_model::{Objective, Reason, SocketId, VmSpec, VmWish, Wish};
 
 use super::Reactive;
 use crate::View;
 use crate::common::{divide_by_socket, on_socket};
+
+/// A VM that moves this share of its cap would move more without it.
+const AT_CAP: f64 = 0.9;
 
 impl Reactive {
     /// Shares follow expected demand; the ceiling stays at the limit, so that nothing lies idle.
@@ -45,13 +48,21 @@ impl Reactive {
     }
 
     /// Where the channels of a socket are nearly full, all but the latency-critical VMs are capped at
-    /// their fair part of them.
+    /// their fair part of what the others leave. They are let go again once the channels are far from
+    /// full and no cap holds anybody back: what a cap hides is still wanted.
     pub(super) fn divide_memory_bandwidth(&mut self, view: &View<'_>, wishes: &mut [VmWish]) {
         let held = &view.snapshot.assignment;
         self.throttled.resize(view.world.topology.sockets().len(), false);
         let moved = |position: usize| {
             view.history.estimate(position).and_then(|known| known.memory_bandwidth.percentile(0.75))
         };
+        let throttled_now = self.throttled.clone();
+        let at_cap = |position: usize| {
+            let holding = &held.holdings[position];
+            let near = AT_CAP * holding.memory_bandwidth.ceiling.as_f64();
+            throttled_now[holding.socket.index()] && moved(position).is_some_and(|moved| moved >= near)
+        };
+        let critical = |spec: &VmSpec| matches!(spec.objective, Objective::Latency { .. });
         for socket in view.world.topology.sockets() {
             let capacity = view.world.topology.memory_bandwidth(socket.id).as_f64();
             let load: f64 = on_socket(view.world, held, socket.id)
@@ -60,7 +71,10 @@ impl Reactive {
                 / capacity;
             let throttled = &mut self.throttled[socket.id.index()];
             let threshold = if *throttled { self.tuning.bandwidth_low } else { self.tuning.bandwidth_high };
-            *throttled = load > threshold;
+            let held_back =
+                |(position, (spec, _)): (usize, (&VmSpec, _))| !critical(spec) && at_cap(position);
+            *throttled =
+                load > threshold || (*throttled && on_socket(view.world, held, socket.id).any(held_back));
         }
         let parts = divide_by_socket(
             view.world,
@@ -69,18 +83,16 @@ impl Reactive {
             |position, spec| {
                 let (least, limit) =
                     (spec.memory_bandwidth.reservation.as_f64(), spec.memory_bandwidth.limit.as_f64());
-                let need = match spec.objective {
-                    Objective::Latency { .. } => moved(position).unwrap_or(limit) * 1.2,
-                    _ => limit,
-                };
+                // Whoever is held back may double, so that the others are not cut for what nobody needs.
+                let room = if at_cap(position) { 2.0 } else { 1.2 };
+                let need = moved(position).map_or(limit, |moved| room * moved);
                 Claim { weight: self.weight(spec), least, most: need.clamp(least, limit) }
             },
         );
         for (position, (wish, part)) in wishes.iter_mut().zip(parts).enumerate() {
             let (spec, holding) = (&view.world.vms[position], &held.holdings[position]);
             let limit = spec.memory_bandwidth.limit.as_f64();
-            let free = matches!(spec.objective, Objective::Latency { .. })
-                || !self.throttled[holding.socket.index()];
+            let free = critical(spec) || !self.throttled[holding.socket.index()];
             let ceiling = if free { limit } else { part };
             let now = holding.memory_bandwidth.ceiling.as_f64();
             if (ceiling - now).abs() > self.tuning.dead_band * now {
