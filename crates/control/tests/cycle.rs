@@ -12,8 +12,8 @@ use common::{Host as Random, Tape, wishes};
 use halcyon_control::{Config, Cycle, CycleError, Fallback, Outcome, Stopwatch};
 use halcyon_hal::{Actuate, ActuateError, Inventory, MemoryJournal, Observe, ObserveError, Progress, Ticket};
 use halcyon_model::{
-    Assignment, ChangeKind, Control, Family, Generation, HostTime, MilliCpu, Proposal, Reason, Rule, Snapshot,
-    Step, VmSample, VmWish, Wish, check,
+    Assignment, ChangeKind, Control, Family, Generation, HostTime, MilliCpu, Proposal, Reason, Rule,
+    Snapshot, Step, VmSample, VmWish, Wish, check,
 };
 use halcyon_policy::{Policy, View};
 
@@ -103,8 +103,6 @@ fn cpu_wish(view: &View<'_>, cores: f64) -> Proposal {
     Proposal { based_on: view.snapshot.generation, vms: vms.collect(), ..Proposal::default() }
 }
 
-
-
 /// The heuristic of these tests wants two cores for everybody.
 fn cycle(policy: impl FnMut(&View<'_>) -> Proposal + Send + 'static, config: Config) -> Cycle<MemoryJournal> {
     let heuristic: Box<dyn Policy + Send> = Box::new(Says(|view: &View<'_>| cpu_wish(view, 2.0)));
@@ -117,7 +115,8 @@ fn plain() -> Instant {
     let described = halcyon_model::describe::parse_host(text).expect("the demo host is described well");
     let vms = include_str!("one-vm.toml");
     let vms = halcyon_model::describe::parse_vms(vms, &described.topology).expect("a VM");
-    let host = Random { topology: described.topology, vms, capabilities: halcyon_model::Capabilities::free() };
+    let host =
+        Random { topology: described.topology, vms, capabilities: halcyon_model::Capabilities::free() };
     let start = halcyon_model::admit(host.world()).expect("it fits");
     Instant::new(host, start)
 }
@@ -224,10 +223,8 @@ fn no_kind_of_change_is_made_more_often_than_its_pace() {
     let wish = move |view: &View<'_>| {
         let mut tape = restless.replace(Tape::new(Vec::new()));
         let held = &view.snapshot.assignment;
-        let proposal = Proposal {
-            based_on: view.snapshot.generation,
-            ..wishes::plausible(&mut tape, view.world, held)
-        };
+        let proposal =
+            Proposal { based_on: view.snapshot.generation, ..wishes::plausible(&mut tape, view.world, held) };
         restless.set(tape);
         proposal
     };
@@ -241,7 +238,8 @@ fn no_kind_of_change_is_made_more_often_than_its_pace() {
             Family::Memory => step.family() == Family::Memory,
             _ => step.kind() == kind,
         };
-        let mut times: Vec<_> = host.begun.iter().filter(|(_, step)| of_kind(step)).map(|(at, _)| *at).collect();
+        let mut times: Vec<_> =
+            host.begun.iter().filter(|(_, step)| of_kind(step)).map(|(at, _)| *at).collect();
         times.dedup();
         let pace = Duration::from_millis(if kind.family() == Family::Memory {
             pace_ms(ChangeKind::Memory)

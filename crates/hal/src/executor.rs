@@ -539,7 +539,6 @@ impl<J> Site<'_, '_, J> {
         }
     }
 
-
     fn begin(&mut self, step: &Step) -> Progress {
         self.driver.begin(step).unwrap_or_else(|error| Progress::Failed { why: error.to_string() })
     }

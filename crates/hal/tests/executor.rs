@@ -122,14 +122,16 @@ fn a_guest_that_refuses_keeps_its_share_and_only_what_needed_it_is_dropped() {
     assert_eq!((0..4).map(|vm| gib(&bench, vm)).collect::<Vec<_>>(), [124, 100, 124, 148]);
     let refused: Vec<_> = bench.events.iter().filter(|event| event.refused).collect();
     assert!(refused.len() == 1 && refused[0].step == step(&plan, 0, Family::Memory));
-    let dropped = bench.events.iter().find(|event| event.state == StepState::Dropped).expect("one is dropped");
+    let dropped =
+        bench.events.iter().find(|event| event.state == StepState::Dropped).expect("one is dropped");
     assert_eq!(dropped.step, step(&plan, 2, Family::Memory));
     assert!(bench.executor.stuck().is_empty());
 }
 
 #[test]
 fn a_failed_step_leads_its_family_back_and_leaves_the_others_alone() {
-    for play in [Play::Error, Play::FailAfter(0), Play::FailAfter(3), Play::HalfAfter(0), Play::HalfAfter(2)] {
+    for play in [Play::Error, Play::FailAfter(0), Play::FailAfter(3), Play::HalfAfter(0), Play::HalfAfter(2)]
+    {
         let site = Site::new();
         let mut bench = site.bench();
         let before = bench.machine.assignment.clone();
@@ -172,7 +174,9 @@ fn a_slow_device_does_not_hold_up_cpu_shares() {
     bench.settle();
     let owners: Vec<_> = bench.machine.assignment.devices[..4].iter().map(|held| held.owner).collect();
     assert_eq!(owners, [1, 0, 2, 3].map(|vm| Some(VmId(vm))), "of the first plan");
-    assert!(bench.executor.journal().of_plan(bench.plan).all(|(_, step, _)| step.family() == Family::Compute));
+    assert!(
+        bench.executor.journal().of_plan(bench.plan).all(|(_, step, _)| step.family() == Family::Compute)
+    );
 }
 
 #[test]
@@ -185,7 +189,9 @@ fn what_cannot_be_undone_is_stuck_and_left_alone_and_the_rest_goes_on() {
     let plan = bench.plan_for(&target);
     let grant = step(&plan, 2, Family::Memory);
     bench.machine.script(&grant, &[Play::HalfAfter(1)]);
-    bench.machine.script(&grant.inverse(), &[Play::Error, Play::FailAfter(2), Play::RefuseAfter(1), Play::Done]);
+    bench
+        .machine
+        .script(&grant.inverse(), &[Play::Error, Play::FailAfter(2), Play::RefuseAfter(1), Play::Done]);
     bench.submit(&plan);
     bench.settle();
     assert_eq!(bench.executor.stuck(), [grant]);
@@ -286,7 +292,9 @@ fn nothing_begins_that_the_journal_does_not_have() {
 /// Wherever the journal is full for a moment, the transaction ends all the same, in one of its two states.
 #[test]
 fn a_journal_that_is_full_for_a_moment_leaves_no_mixture() {
-    for (play, slow) in [(Play::Done, 0), (Play::After(2), 1), (Play::HalfAfter(2), 2), (Play::FailAfter(0), 1)] {
+    for (play, slow) in
+        [(Play::Done, 0), (Play::After(2), 1), (Play::HalfAfter(2), 2), (Play::FailAfter(0), 1)]
+    {
         for from in 0..30 {
             for length in 1..4 {
                 let site = Site::new();

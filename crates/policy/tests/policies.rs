@@ -72,10 +72,8 @@ impl Bench {
             sample.working_set = Some(ByteSize::mib(1024 + used));
         }
         self.history.record(&self.snapshot);
-        let world =
-            World { topology: &self.topology, vms: &self.vms, capabilities: &self.capabilities };
-        let view =
-            View { world, snapshot: &self.snapshot, history: &self.history, frozen: Families::NONE };
+        let world = World { topology: &self.topology, vms: &self.vms, capabilities: &self.capabilities };
+        let view = View { world, snapshot: &self.snapshot, history: &self.history, frozen: Families::NONE };
         let proposal = self.policy.decide(&view);
         assert_eq!(proposal.based_on, self.snapshot.generation);
         self.snapshot.assignment = project(world, &self.snapshot.assignment, Families::NONE, &proposal);
@@ -137,9 +135,9 @@ fn vms_in_another_order_get_the_same() {
         let mut one = Bench::new(name, &weights);
         let mut other = Bench::new(name, &weights.iter().rev().copied().collect::<Vec<u32>>());
         // The same VMs on the same sockets.
-        for (mine, theirs) in one.snapshot.assignment.holdings.iter().zip(
-            other.snapshot.assignment.holdings.iter_mut().rev(),
-        ) {
+        for (mine, theirs) in
+            one.snapshot.assignment.holdings.iter().zip(other.snapshot.assignment.holdings.iter_mut().rev())
+        {
             (theirs.socket, theirs.memory) = (mine.socket, mine.memory.clone());
         }
         for _ in 0..20 {

@@ -51,8 +51,7 @@ const LATENCY: Objective = Objective::Latency { p99: Duration::from_millis(30) }
 fn plenty(topology: &Topology, guests: &[Guest]) -> Assignment {
     let specs: Vec<VmSpec> = guests.iter().map(|guest| guest.spec.clone()).collect();
     let capabilities = Capabilities::free();
-    let mut start =
-        admit(World { topology, vms: &specs, capabilities: &capabilities }).expect("the VMs fit");
+    let mut start = admit(World { topology, vms: &specs, capabilities: &capabilities }).expect("the VMs fit");
     for holding in &mut start.holdings {
         holding.cpu = Grant { share: MilliCpu::cores(4), ceiling: MilliCpu::cores(8) };
         holding.memory = vec![(NodeId(holding.socket.0), ByteSize::gib(16))];
@@ -102,8 +101,8 @@ fn one_seed_gives_one_result_to_the_bit_and_another_seed_another() {
         let topology = topology();
         let start = plenty(&topology, &guests);
         let capabilities = Capabilities::free();
-        let mut host =
-            SimHost::new(topology, capabilities, guests, start, Parameters::default(), seed).expect("feasible");
+        let mut host = SimHost::new(topology, capabilities, guests, start, Parameters::default(), seed)
+            .expect("feasible");
         let mut snapshot = Snapshot::default();
         let mut seen = Vec::new();
         for _ in 0..3600 {
@@ -187,8 +186,7 @@ fn throttle_and_full_channels_both_slow_down() {
         let mut host = host(vec![guest], calm(), |start| {
             start.holdings[0].memory_bandwidth.ceiling = Bandwidth::gb_per_s(ceiling_gb);
             // A quarter of its memory is behind the CXL link of 12 GB/s.
-            start.holdings[0].memory =
-                vec![(NodeId(0), ByteSize::gib(12)), (NodeId(2), ByteSize::gib(4))];
+            start.holdings[0].memory = vec![(NodeId(0), ByteSize::gib(12)), (NodeId(2), ByteSize::gib(4))];
         });
         run(&mut host, 10);
         state(&host, 0).memory_traffic

@@ -74,7 +74,8 @@ impl<'w> Machine<'w> {
                 let _ = state.apply(step);
             }
             if let Err(broken) = check(self.world, &state) {
-                let names = |steps: &[&Step]| steps.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+                let names =
+                    |steps: &[&Step]| steps.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
                 let begun: Vec<&Step> = self.begun.iter().rev().take(12).collect();
                 panic!("{broken}: with {} under way; begun, newest first: {}", names(&steps), names(&begun));
             }

@@ -53,10 +53,8 @@ pub(crate) fn run(scenario: &Scenario, policy: &str) -> RunResult {
 
 /// A trace of one series of CPU use for each list.
 pub(crate) fn traced(series: &[Vec<f32>], interval: Duration) -> TraceSet {
-    let series = series.iter().map(|cpu| Series {
-        cpu: cpu.iter().copied().map(Some).collect(),
-        ..Series::default()
-    });
+    let series =
+        series.iter().map(|cpu| Series { cpu: cpu.iter().copied().map(Some).collect(), ..Series::default() });
     let mut set = generated(1, HOUR, 1);
     (set.source, set.series, set.interval) = ("test".into(), series.collect(), interval);
     set

@@ -73,8 +73,8 @@ impl Reactive {
             let threshold = if *throttled { self.tuning.bandwidth_low } else { self.tuning.bandwidth_high };
             let held_back =
                 |(position, (spec, _)): (usize, (&VmSpec, _))| !critical(spec) && at_cap(position);
-            *throttled = load > threshold
-                || (*throttled && on_socket(view.world, held, socket.id).any(held_back));
+            *throttled =
+                load > threshold || (*throttled && on_socket(view.world, held, socket.id).any(held_back));
         }
         let parts = divide_by_socket(
             view.world,
