@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use halcyon_hal::{Event, Executor, Host, Inventory, Journal, JournalError, ObserveError};
 use halcyon_model::{
-    ChangeKind, Families, Family, Generation, HostTime, Plan, Proposal, Snapshot, Standing, Violations,
-    approve, diff, project,
+    Capabilities, ChangeKind, Families, Family, Generation, HostTime, Plan, Proposal, Snapshot, Standing,
+    Violations, World, approve, diff, project,
 };
 use halcyon_policy::{History, Policy, View};
 
@@ -75,7 +75,9 @@ pub struct Cycle<J> {
     history: History,
     snapshot: Snapshot,
     plan: Generation,
-    changed_at: [Option<HostTime>; Family::ALL.len()],
+    changed_at: [Option<HostTime>; ChangeKind::ALL.len()],
+    /// What became of steps in cycles that could not be completed.
+    events: Vec<Event>,
 }
 
 impl<J: Journal> Cycle<J> {
@@ -95,6 +97,7 @@ impl<J: Journal> Cycle<J> {
             snapshot: Snapshot::default(),
             plan: Generation::default(),
             changed_at: Default::default(),
+            events: Vec::new(),
         }
     }
 
@@ -126,7 +129,8 @@ impl<J: Journal> Cycle<J> {
         now: HostTime,
         stopwatch: &dyn Stopwatch,
     ) -> Result<Outcome, CycleError> {
-        let mut events = self.executor.settle(now, host)?;
+        let settled = self.executor.settle(now, host)?;
+        self.events.extend(settled);
         let inventory = host.inventory();
         host.observe(&mut self.snapshot)?;
         self.snapshot.generation = self.snapshot.generation.next();
@@ -134,30 +138,32 @@ impl<J: Journal> Cycle<J> {
         let mut outcome = Outcome::default();
         let started = stopwatch.elapsed();
         self.history.record(&self.snapshot);
-        let frozen = self.frozen(&inventory, now);
-        let plan = self.decide(&inventory, frozen, started, stopwatch, &mut outcome);
+        let plan = self.decide(&inventory, now, started, stopwatch, &mut outcome);
         outcome.decision = stopwatch.elapsed().saturating_sub(started);
         if let Some(plan) = plan {
             self.executor.submit(&plan, now)?;
             self.plan = plan.generation();
             for change in plan.changes() {
-                self.changed_at[change.step.family() as usize] = Some(now);
+                self.changed_at[change.step.kind() as usize] = Some(now);
             }
             outcome.plan = Some(plan);
         }
         let held = &mut self.snapshot.assignment;
-        events.extend(self.executor.advance(now, inventory.world(), held, host)?);
-        outcome.events = events;
+        let advanced = self.executor.advance(now, inventory.world(), held, host)?;
+        outcome.events = std::mem::take(&mut self.events);
+        outcome.events.extend(advanced);
         Ok(outcome)
     }
 
-    /// Families with changes under way, and those that changed too short a while ago.
+    /// Families with changes under way, and those that changed a shorter while ago than the least pace of
+    /// their kinds.
     fn frozen(&self, inventory: &Inventory, now: HostTime) -> Families {
         Family::ALL.into_iter().fold(self.snapshot.busy, |frozen, family| {
-            let kinds = ChangeKind::ALL.into_iter().filter(|kind| kind.family() == family);
+            let kinds = || ChangeKind::ALL.into_iter().filter(|kind| kind.family() == family);
             let pace =
-                kinds.filter_map(|kind| inventory.capabilities.get(kind)).map(|control| control.pace).min();
-            let resting = match (self.changed_at[family as usize], pace) {
+                kinds().filter_map(|kind| inventory.capabilities.get(kind)).map(|control| control.pace).min();
+            let changed_at = kinds().filter_map(|kind| self.changed_at[kind as usize]).max();
+            let resting = match (changed_at, pace) {
                 (Some(last), Some(pace)) => now < last + pace,
                 (_, None) => true,
                 (None, Some(_)) => false,
@@ -166,16 +172,29 @@ impl<J: Journal> Cycle<J> {
         })
     }
 
+    /// What can be changed, less the kinds of change that were made too short a while ago. Memory
+    /// migrates in the course of a change of memory, and has no pace of its own.
+    fn rested(&self, capabilities: &Capabilities, now: HostTime) -> Capabilities {
+        let kinds = ChangeKind::ALL.into_iter().filter(|kind| kind.family() != Family::Memory);
+        kinds.fold(capabilities.clone(), |rested, kind| {
+            let pace = capabilities.get(kind).map_or(Duration::ZERO, |control| control.pace);
+            let resting = self.changed_at[kind as usize].is_some_and(|last| now < last + pace);
+            if resting { rested.with(kind, None) } else { rested }
+        })
+    }
+
     fn decide(
         &mut self,
         inventory: &Inventory,
-        frozen: Families,
+        now: HostTime,
         started: Duration,
         stopwatch: &dyn Stopwatch,
         outcome: &mut Outcome,
     ) -> Option<Plan> {
-        let world = inventory.world();
+        let capabilities = self.rested(&inventory.capabilities, now);
+        let world = World { capabilities: &capabilities, ..inventory.world() };
         let standing = Standing { snapshot: self.snapshot.generation, plan: self.plan };
+        let frozen = self.frozen(inventory, now);
         let view = View { world, snapshot: &self.snapshot, history: &self.history, frozen };
         let proposal = self.policy.decide(&view);
         let took = stopwatch.elapsed().saturating_sub(started);

@@ -113,7 +113,7 @@ fn cycle(policy: impl FnMut(&View<'_>) -> Proposal + Send + 'static, config: Con
 fn plain() -> Instant {
     let text = include_str!("../../../examples/hosts/two-socket.toml");
     let described = halcyon_model::describe::parse_host(text).expect("the demo host is described well");
-    let vms = "[[vm]]\nname = \"one\"\nvcpus = 8\nmemory = \"8GiB\"\n";
+    let vms = include_str!("one-vm.toml");
     let vms = halcyon_model::describe::parse_vms(vms, &described.topology).expect("a VM");
     let host =
         Random { topology: described.topology, vms, capabilities: halcyon_model::Capabilities::free() };

@@ -5,7 +5,7 @@ use std::time::Duration;
 use halcyon_control::{Config, Cycle, CycleError, Outcome, Stopwatch};
 use halcyon_hal::MemoryJournal;
 use halcyon_model::{DeviceId, LinkId, Violations, VmId, VmSpec};
-use halcyon_policy::Reactive;
+use halcyon_policy::{Policy, Reactive};
 use halcyon_sim::{Score, SimHost};
 
 use crate::foresight::policy_by_name;
@@ -75,6 +75,16 @@ impl Run {
     pub fn new(scenario: &Scenario, policy: &str, record: bool) -> Result<Self, RunError> {
         let chosen =
             policy_by_name(policy, scenario).ok_or_else(|| RunError::NoPolicy { name: policy.into() })?;
+        Self::of(scenario, policy, chosen, record)
+    }
+
+    /// Starts a policy that is at hand, under a name.
+    pub(crate) fn of(
+        scenario: &Scenario,
+        policy: &str,
+        chosen: Box<dyn Policy + Send>,
+        record: bool,
+    ) -> Result<Self, RunError> {
         let heuristic = Box::new(Reactive::default());
         let host = SimHost::new(
             scenario.topology.clone(),

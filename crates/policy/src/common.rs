@@ -1,10 +1,12 @@
 //! What several policies share: dividing by weight, and giving devices to those who wish for them.
 
+use std::collections::BTreeMap;
+
 use halcyon_model::fair::{Claim, divide};
 use halcyon_model::topology::Device;
 use halcyon_model::{
-    Assignment, Bounds, DeviceId, DeviceMove, Holding, MemoryWish, NodeId, Reason, SocketId, VmId, VmSpec,
-    World,
+    Assignment, Bounds, DeviceClass, DeviceId, DeviceMove, Holding, MemoryWish, NodeId, Reason, SocketId,
+    VmId, VmSpec, World,
 };
 
 /// Divides each socket's capacity among the VMs on it; `claim` gives weight and bounds.
@@ -84,45 +86,44 @@ pub(crate) fn claim<T: Copy>(weight: f64, bounds: Bounds<T>, raw: impl Fn(T) -> 
 /// Gives devices that nobody owns to VMs that wish for them, the heaviest VM first, one each in turn.
 pub(crate) fn hand_out_devices(world: World<'_>, held: &Assignment) -> Vec<DeviceMove> {
     let fabric = world.topology.fabric();
-    let mut owners: Vec<Option<VmId>> = held.devices.iter().map(|device| device.owner).collect();
+    let mut counts: BTreeMap<(VmId, DeviceClass), usize> = BTreeMap::new();
+    for (device, holding) in fabric.devices.iter().zip(&held.devices) {
+        if let Some(owner) = holding.owner {
+            *counts.entry((owner, device.class)).or_default() += 1;
+        }
+    }
+    let can_move = |device: &&Device| {
+        held.devices[device.id.index()].owner.is_none()
+            && fabric.is_assignable(device.id)
+            && device.hot_plug
+            && fabric.companions(device.id).len() == 1
+    };
+    let mut free: Vec<&Device> = fabric.devices.iter().filter(can_move).collect();
     let mut moves = Vec::new();
     let mut order: Vec<usize> =
         (0..world.vms.len()).filter(|place| !world.vms[*place].devices.is_empty()).collect();
     order.sort_by_key(|position| std::cmp::Reverse(world.vms[*position].weight));
-    let mut given = true;
+    let mut given = !free.is_empty();
     while given {
         given = false;
         for position in &order {
             let (spec, socket) = (&world.vms[*position], held.holdings[*position].socket);
-            let free = |device: &&Device| {
-                let companions = fabric.companions(device.id);
-                fabric.is_assignable(device.id)
-                    && device.hot_plug
-                    && companions.len() == 1
-                    && owners[device.id.index()].is_none()
-                    && room_for(world, spec, device, &owners)
+            let count = |class| counts.get(&(spec.id, class)).copied().unwrap_or(0);
+            let wanted = |device: &Device| {
+                spec.wish(device.class).is_some_and(|wish| count(device.class) < wish.count.limit as usize)
             };
-            let nearest = fabric
-                .devices
-                .iter()
-                .filter(free)
-                .min_by_key(|device| (fabric.socket(device.id) != Some(socket), device.id));
-            if let Some(device) = nearest {
-                owners[device.id.index()] = Some(spec.id);
+            let nearest = (0..free.len())
+                .filter(|place| wanted(free[*place]))
+                .min_by_key(|place| (fabric.socket(free[*place].id) != Some(socket), free[*place].id));
+            if let Some(place) = nearest {
+                let device = free.remove(place);
+                *counts.entry((spec.id, device.class)).or_default() += 1;
                 moves.push(DeviceMove { device: device.id, to: Some(spec.id), reason: Reason::Entitlement });
                 given = true;
             }
         }
     }
     moves
-}
-
-fn room_for(world: World<'_>, spec: &VmSpec, device: &Device, owners: &[Option<VmId>]) -> bool {
-    let Some(wish) = spec.wish(device.class) else { return false };
-    let of_class = |id: usize| world.topology.fabric().devices[id].class == device.class;
-    let held =
-        owners.iter().enumerate().filter(|(id, owner)| **owner == Some(spec.id) && of_class(*id)).count();
-    held < wish.count.limit as usize
 }
 
 /// How much a device may move for its owner: the least and the most.

@@ -46,6 +46,14 @@ impl Window {
         Some(f64::from(*value))
     }
 
+    /// The least of the newest `count` values: what was reached in all of them. Nothing while there are
+    /// fewer.
+    #[must_use]
+    pub fn sustained(&self, count: usize) -> Option<f64> {
+        let newest = (1..=count).map(|back| f64::from(self.values[(self.next + KEPT - back) % KEPT]));
+        (count > 0 && count <= self.len).then(|| newest.fold(f64::INFINITY, f64::min))
+    }
+
     /// The newest value.
     #[must_use]
     pub fn last(&self) -> Option<f64> {

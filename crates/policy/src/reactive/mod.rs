@@ -108,8 +108,10 @@ impl Reactive {
             let waiting = view.history.estimate(position).and_then(|known| known.cpu.last());
             return Some(coming.max(waiting.unwrap_or(0.0)).min(limit));
         }
-        let recent = view.history.estimate(position)?.cpu.percentile(self.tuning.percentile)?;
-        Some(recent.min(limit))
+        let known = &view.history.estimate(position)?.cpu;
+        // What is used twice in a row is no spike, however new it is.
+        let new = known.sustained(2).unwrap_or(0.0);
+        Some(known.percentile(self.tuning.percentile)?.max(new).min(limit))
     }
 
     fn weight(&self, spec: &VmSpec) -> f64 {
