@@ -3,12 +3,14 @@ mod compare;
 mod foresight;
 mod limit_cycle;
 mod record;
+mod report;
 mod run;
 mod scenario;
 
 pub use compare::{Comparison, Row, Spread, Summary, compare};
 pub use foresight::policy_by_name;
 pub use record::{Note, Record, Track};
+pub use report::html;
 pub use run::{Run, RunError, RunResult};
 pub use scenario::{Draw, Scenario, ScenarioError};
 

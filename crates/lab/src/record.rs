@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use halcyon_hal::Event;
-use halcyon_model::{HostTime, Plan, VmSpec};
+use halcyon_model::{Assignment, HostTime, Plan, Step, VmId, VmSpec};
 use halcyon_sim::SimHost;
 
 /// The most notes that are kept; a run with more keeps the first ones and counts the others.
@@ -37,6 +37,8 @@ pub struct Track {
 pub struct Note {
     /// When.
     pub at: HostTime,
+    /// The VM that feels it first, if it concerns one VM.
+    pub vm: Option<VmId>,
     /// The kind of change.
     pub kind: &'static str,
     /// What.
@@ -56,6 +58,8 @@ pub struct Record {
     pub vms: Vec<Track>,
     /// Changes of devices, links, memory, placement and GPUs, and whatever was refused or failed.
     pub notes: Vec<Note>,
+    /// Who holds what when the run is over.
+    pub end: Assignment,
     /// Notes that were not kept.
     pub more_notes: u64,
     sums: Vec<[f64; 8]>,
@@ -131,7 +135,7 @@ impl Record {
             let kind = change.step.kind();
             // Shares change all the time; the tracks show them better than words.
             if !matches!(kind, Cpu | MemoryBandwidth) {
-                self.note(at, kind.name(), name(&change.step.to_string()), change.reason.to_string());
+                self.note(at, &change.step, name(&change.step.to_string()), change.reason.to_string());
             }
         }
         for event in events {
@@ -141,14 +145,14 @@ impl Record {
                     name(&event.step.to_string()),
                     if event.refused { "refused" } else { "failed" }
                 );
-                self.note(event.at, event.step.kind().name(), what, note.clone());
+                self.note(event.at, &event.step, what, note.clone());
             }
         }
     }
 
-    fn note(&mut self, at: HostTime, kind: &'static str, what: String, why: String) {
+    fn note(&mut self, at: HostTime, step: &Step, what: String, why: String) {
         if self.notes.len() < MOST_NOTES {
-            self.notes.push(Note { at, kind, what, why });
+            self.notes.push(Note { at, vm: step.vm(), kind: step.kind().name(), what, why });
         } else {
             self.more_notes += 1;
         }

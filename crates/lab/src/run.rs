@@ -171,6 +171,9 @@ impl Run {
     #[must_use]
     pub fn finish(mut self) -> RunResult {
         self.decisions_ns.sort_unstable();
+        if let Some(record) = &mut self.record {
+            record.end = self.host.assignment().clone();
+        }
         let hours = self.host.now().as_secs_f64() / 3600.0;
         #[allow(clippy::cast_precision_loss)]
         let changes = self.host.changes() as f64;

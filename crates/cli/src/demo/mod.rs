@@ -2,6 +2,7 @@
 
 mod live;
 mod plain;
+mod report;
 mod setup;
 mod table;
 
@@ -77,6 +78,7 @@ impl Stopwatch for WallClock {
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    report::check(args.report.as_deref())?;
     let stop = stop_on_interrupt()?;
     let clock = WallClock(Instant::now());
     let scenarios = setup::scenarios(args)?;
@@ -93,6 +95,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         return Ok(ExitCode::from(130));
     };
     let comparison = compare(args.seed, &results);
+    report::write(args, &scenarios, &results, &comparison)?;
     let text = if args.json {
         serde_json::to_string_pretty(&comparison).context("cannot write the comparison as JSON")? + "\n"
     } else {

@@ -1,0 +1,146 @@
+//! `--report`: the HTML file, written as a whole or not at all.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use halcyon_lab::{Comparison, RunResult, Scenario};
+
+use super::Args;
+
+/// Says no before the long run if the file could not be written after it; leaves nothing behind.
+pub(super) fn check(path: Option<&Path>) -> Result<()> {
+    path.map_or(Ok(()), |path| beside(path).map(drop))
+}
+
+/// Writes the report of the first scenario if one was asked for.
+pub(super) fn write(
+    args: &Args,
+    scenarios: &[Scenario],
+    results: &[(String, Vec<RunResult>)],
+    comparison: &Comparison,
+) -> Result<()> {
+    let (Some(path), Some(scenario), Some((_, runs))) = (&args.report, scenarios.first(), results.first())
+    else {
+        return Ok(());
+    };
+    let text = halcyon_lab::html(scenario, comparison, runs, &command(args));
+    save(path, &text)?;
+    eprintln!("halcyon: the report is in {}", path.display());
+    Ok(())
+}
+
+fn save(path: &Path, text: &str) -> Result<()> {
+    let tried = || format!("cannot write the report {}", path.display());
+    let mut file = beside(path)?;
+    file.write_all(text.as_bytes()).with_context(tried)?;
+    file.as_file().sync_all().with_context(tried)?;
+    #[cfg(unix)]
+    readable(file.as_file()).with_context(tried)?;
+    file.persist(path).map_err(|error| error.error).with_context(tried)?;
+    Ok(())
+}
+
+/// A temporary file is its owner's alone; a report is to be read like any other file.
+#[cfg(unix)]
+fn readable(file: &std::fs::File) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    file.set_permissions(std::fs::Permissions::from_mode(0o644))
+}
+
+/// A file in the same folder, which becomes the report when it is complete.
+fn beside(path: &Path) -> Result<tempfile::NamedTempFile> {
+    if path.is_dir() {
+        bail!("cannot write the report {}: it is a folder; name a file in it", path.display());
+    }
+    if path.exists() && !path.is_file() {
+        bail!("cannot write the report {}: it is no ordinary file; name another", path.display());
+    }
+    let Some(name) = path.file_name() else {
+        bail!("cannot write the report `{}`: it names no file", path.display());
+    };
+    let folder = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
+        _ => PathBuf::from("."),
+    };
+    let mut prefix = std::ffi::OsString::from(".");
+    prefix.push(name);
+    tempfile::Builder::new().prefix(&prefix).tempfile_in(&folder).with_context(|| {
+        format!(
+            "cannot write the report {}: no file can be made in {}; name a folder that exists and is writable",
+            path.display(),
+            folder.display()
+        )
+    })
+}
+
+/// The command that gives the same report again.
+fn command(args: &Args) -> String {
+    let mut words = vec!["halcyon demo".to_string()];
+    let mut option = |name: &str, value: String| words.push(format!("{name} {value}"));
+    if let Some(path) = &args.trace {
+        option("--trace", quoted(&path.to_string_lossy()));
+    }
+    if let Some(format) = args.format {
+        option("--format", format.name().into());
+    }
+    if let Some(path) = &args.host {
+        option("--host", quoted(&path.to_string_lossy()));
+    }
+    option("--vms", args.vms.to_string());
+    option("--hours", (args.hours.as_secs_f64() / 3600.0).to_string());
+    option("--seed", args.seed.to_string());
+    if args.scenarios != 1 {
+        option("--scenarios", args.scenarios.to_string());
+    }
+    option("--load", args.load.to_string());
+    if let Some(path) = &args.report {
+        option("--report", quoted(&path.to_string_lossy()));
+    }
+    words.join(" ")
+}
+
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./,:+@%=".contains(letter);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.into()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_is_written_whole_and_replaces_an_older_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("report.html");
+        save(&path, "old").unwrap();
+        save(&path, "new").unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "new");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_said_beforehand() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = |path: &Path| format!("{:#}", check(Some(path)).unwrap_err());
+        assert!(text(folder.path()).contains("is a folder"));
+        let missing = folder.path().join("no/such/report.html");
+        assert!(text(&missing).contains(&missing.display().to_string()));
+        assert!(text(Path::new("")).contains("names no file"));
+        check(Some(&folder.path().join("report.html"))).unwrap();
+        check(None).unwrap();
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn the_command_survives_a_shell() {
+        assert_eq!(quoted("a/b-c.toml"), "a/b-c.toml");
+        assert_eq!(quoted("it's $HOME"), r"'it'\''s $HOME'");
+        assert_eq!(quoted(""), "''");
+    }
+}
