@@ -322,3 +322,31 @@ fn a_journal_that_is_full_for_a_moment_leaves_no_mixture() {
         }
     }
 }
+
+/// A refused release leaves its grant waiting until another release makes room; then the grant was begun
+/// after a step that comes later in the plan, and has to be led back before it.
+#[test]
+fn the_way_back_goes_by_what_was_begun_not_by_the_plan() {
+    let site = Site::new();
+    let mut bench = site.bench();
+    let (zero, one) = (NodeId(0), NodeId(1));
+    assert_eq!(bench.machine.assignment.holdings[1].memory[0].0, one);
+    set_gib(&mut bench.machine.assignment, 2, 104);
+    let before = bench.machine.assignment.clone();
+    let mut target = before.clone();
+    set_gib(&mut target, 1, 104);
+    target.holdings[0].memory = vec![(zero, ByteSize::gib(104)), (one, ByteSize::gib(20))];
+    target.holdings[3].memory = vec![(zero, ByteSize::gib(20)), (one, ByteSize::gib(104))];
+    target.holdings[2].memory.push((NodeId(2), ByteSize::gib(10)));
+    let plan = bench.plan_for(&target);
+    let of = |vm| step(&plan, vm, Family::Memory);
+    assert!(matches!(of(0), Step::MigrateMemory { .. }) && matches!(of(3), Step::MigrateMemory { .. }));
+    bench.machine.script(&of(1), &[Play::RefuseAfter(9)]);
+    bench.machine.script(&of(3), &[Play::After(2)]);
+    bench.machine.script(&of(2), &[Play::FailAfter(6)]);
+    bench.submit(&plan);
+    bench.settle();
+    let begun: Vec<&Step> = bench.machine.begun.iter().take(4).collect();
+    assert_eq!(begun, [&of(1), &of(3), &of(2), &of(0)]);
+    assert_eq!(bench.machine.assignment, before);
+}

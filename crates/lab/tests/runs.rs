@@ -54,7 +54,7 @@ fn policies_that_do_not_look_at_demand_settle() {
 
 #[test]
 fn a_daily_rhythm_makes_no_limit_cycles_in_a_week() {
-    let day: Vec<f32> = (0..288_u16).map(|at| 0.45 + 0.4 * (f32::from(at) / 288.0 * 6.283).sin()).collect();
+    let day: Vec<f32> = (0..288_u16).map(|at| 0.85 - 0.8 * (f32::from(at) / 144.0 - 1.0).abs()).collect();
     let shifted = |by: usize| {
         let mut day = day.clone();
         day.rotate_left(by);

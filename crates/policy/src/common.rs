@@ -86,12 +86,7 @@ pub(crate) fn claim<T: Copy>(weight: f64, bounds: Bounds<T>, raw: impl Fn(T) -> 
 /// Gives devices that nobody owns to VMs that wish for them, the heaviest VM first, one each in turn.
 pub(crate) fn hand_out_devices(world: World<'_>, held: &Assignment) -> Vec<DeviceMove> {
     let fabric = world.topology.fabric();
-    let mut counts: BTreeMap<(VmId, DeviceClass), usize> = BTreeMap::new();
-    for (device, holding) in fabric.devices.iter().zip(&held.devices) {
-        if let Some(owner) = holding.owner {
-            *counts.entry((owner, device.class)).or_default() += 1;
-        }
-    }
+    let mut counts = count_devices(world, held);
     let can_move = |device: &&Device| {
         held.devices[device.id.index()].owner.is_none()
             && fabric.is_assignable(device.id)
@@ -124,6 +119,17 @@ pub(crate) fn hand_out_devices(world: World<'_>, held: &Assignment) -> Vec<Devic
         }
     }
     moves
+}
+
+/// How many devices of each class each VM owns.
+pub(crate) fn count_devices(world: World<'_>, held: &Assignment) -> BTreeMap<(VmId, DeviceClass), usize> {
+    let mut counts = BTreeMap::new();
+    for (device, holding) in world.topology.fabric().devices.iter().zip(&held.devices) {
+        if let Some(owner) = holding.owner {
+            *counts.entry((owner, device.class)).or_default() += 1;
+        }
+    }
+    counts
 }
 
 /// How much a device may move for its owner: the least and the most.

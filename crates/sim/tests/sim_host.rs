@@ -393,3 +393,13 @@ fn a_start_that_breaks_rules_is_refused() {
     assert!(check(world, &start).is_err());
     assert!(SimHost::new(topology, Capabilities::free(), guests, start, calm(), 1).is_err());
 }
+
+/// What its devices carry limits what a VM can do, not how many vCPUs its requests find free.
+#[test]
+fn the_bound_holds_for_a_vm_that_is_held_up_by_its_devices() {
+    let mut guest = guest(0, &[1.7], LATENCY);
+    guest.spec.devices.clear();
+    guest.workload.application.io_bytes = 75.0e6;
+    let score = utility(host(vec![guest], calm(), |_| {}), 300);
+    assert!(score > 0.9, "{score}");
+}

@@ -1,4 +1,5 @@
 //! A machine in memory that does what its script says, and whose every state the checker looks at.
+#![allow(dead_code)]
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;

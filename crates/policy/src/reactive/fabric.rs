@@ -1,9 +1,14 @@
 //! Devices go to those who wait for them, lanes to links that are full.
 
-use halcyon_model::{DeviceId, DeviceMove, Lanes, LinkId, LinkSetting, LinkWish, Reason, VmSpec};
+use std::collections::BTreeMap;
+
+use halcyon_model::{
+    DeviceClass, DeviceId, DeviceMove, Lanes, LinkId, LinkSetting, LinkWish, Reason, VmId, VmSpec,
+};
 
 use super::Reactive;
 use crate::View;
+use crate::common::count_devices;
 
 /// A VM that stands still for devices longer than this share of the time is short of them.
 const STARVED: f64 = 0.15;
@@ -23,9 +28,10 @@ impl Reactive {
             let worth = |&(position, share): &(usize, f64)| share * self.weight(&view.world.vms[position]);
             worth(b).total_cmp(&worth(a)).then(a.0.cmp(&b.0))
         });
+        let counts = count_devices(view.world, &view.snapshot.assignment);
         for (position, share) in starved {
             let spec = &view.world.vms[position];
-            let Some((device, used)) = self.spare_device(view, spec) else { continue };
+            let Some((device, used)) = self.spare_device(view, spec, &counts) else { continue };
             moves.retain(|wish| wish.device != device);
             moves.push(DeviceMove {
                 device,
@@ -37,12 +43,15 @@ impl Reactive {
         }
     }
 
-    fn spare_device(&self, view: &View<'_>, taker: &VmSpec) -> Option<(DeviceId, f64)> {
+    fn spare_device(
+        &self,
+        view: &View<'_>,
+        taker: &VmSpec,
+        counts: &BTreeMap<(VmId, DeviceClass), usize>,
+    ) -> Option<(DeviceId, f64)> {
         let fabric = view.world.topology.fabric();
         let held = &view.snapshot.assignment;
-        let count = |vm, class| {
-            held.devices_of(vm).filter(|(id, _)| fabric.devices[id.index()].class == class).count()
-        };
+        let count = |vm, class| counts.get(&(vm, class)).copied().unwrap_or(0);
         let mut best: Option<(DeviceId, f64)> = None;
         for (index, holding) in held.devices.iter().enumerate() {
             let (id, device) = (DeviceId::at(index), &fabric.devices[index]);

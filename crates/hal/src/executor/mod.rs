@@ -10,18 +10,15 @@
 //! When the journal cannot be written, nothing begins. Once it can be again, steps of which it does not
 //! know the end are begun anew, which does no harm where they were done.
 
+mod task;
+
 use std::collections::BTreeSet;
-use std::time::Duration;
 
-use halcyon_model::{
-    Assignment, ByteSize, Families, Family, Generation, HostTime, Ledger, Plan, Step, VmId, World,
-};
+use halcyon_model::{Assignment, Families, Family, Generation, HostTime, Ledger, Plan, Step, VmId, World};
 
-use crate::host::{Actuate, Progress, Ticket};
+use self::task::{Log, Site, Task};
+use crate::host::Actuate;
 use crate::journal::{Entry, Journal, JournalError, StepState};
-
-/// How often an undo is tried before the step counts as stuck.
-const UNDO_TRIES: u32 = 3;
 
 /// What happened to steps, for whoever keeps history.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,29 +38,6 @@ pub struct Event {
 }
 
 #[derive(Debug)]
-struct Task {
-    index: u32,
-    step: Step,
-    state: StepState,
-    flight: Option<Flight>,
-    /// Its place among the steps of its transaction in the order in which they were begun.
-    begun: Option<usize>,
-    /// What was on the node that memory moves away from: the step itself does not say.
-    before: Option<ByteSize>,
-    /// Given up on without an answer, so that it may still be under way.
-    unanswered: bool,
-    /// Done, and left so although its transaction is undone.
-    kept: bool,
-    tries: u32,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Flight {
-    ticket: Ticket,
-    deadline: HostTime,
-}
-
-#[derive(Debug)]
 struct Transaction {
     plan: Generation,
     tasks: Vec<Task>,
@@ -80,21 +54,6 @@ pub struct Executor<J> {
     adrift: Vec<Step>,
     /// What nobody was told yet.
     events: Vec<Event>,
-}
-
-/// Writes down what becomes of steps.
-struct Log<'a, J> {
-    now: HostTime,
-    journal: &'a mut J,
-    events: &'a mut Vec<Event>,
-}
-
-/// What a step is begun with.
-struct Site<'a, 'w, J> {
-    log: Log<'a, J>,
-    ledger: Ledger<'w>,
-    held: &'a mut Assignment,
-    driver: &'a mut dyn Actuate,
 }
 
 impl<J: Journal> Executor<J> {
@@ -319,232 +278,5 @@ impl Turns {
             Family::Compute | Family::Memory => step.vm().is_none_or(|vm| !self.vms.contains(&vm)),
             _ => !self.others.iter().any(|other| tasks[*other].step.touches_same(step)),
         }
-    }
-}
-
-impl Task {
-    fn become_state<J: Journal>(
-        &mut self,
-        state: StepState,
-        plan: Generation,
-        note: Option<String>,
-        log: &mut Log<'_, J>,
-    ) -> Result<(), JournalError> {
-        debug_assert!(self.state.may_become(state), "{:?} became {state:?}", self.state);
-        log.journal.record(Entry {
-            at: log.now,
-            plan,
-            index: self.index,
-            state,
-            step: None,
-            note: note.clone(),
-        })?;
-        self.state = state;
-        if state != StepState::Started && state != StepState::UndoStarted {
-            let (step, at) = (self.step.clone(), log.now);
-            log.events.push(Event { at, plan, step, state, note, refused: false });
-        }
-        Ok(())
-    }
-
-    /// Whether it was never begun, or begun without a word in the journal of how it went.
-    fn can_start(&self) -> bool {
-        self.flight.is_none() && matches!(self.state, StepState::Planned | StepState::Started)
-    }
-
-    /// Begins the step if it can begin, as the `turn`th of its transaction. True when it failed.
-    fn start<J: Journal>(
-        &mut self,
-        plan: Generation,
-        turn: usize,
-        site: &mut Site<'_, '_, J>,
-    ) -> Result<bool, JournalError> {
-        let again = self.state == StepState::Started;
-        let done = again && self.is_in_effect(site.held);
-        if !done && (!site.held.matches(&self.step) || !site.ledger.allows(&self.step)) {
-            // Begun once, and now there is no telling any more: the machine decides.
-            return if again { self.end(lost(), plan, &mut site.log) } else { Ok(false) };
-        }
-        if !again {
-            self.become_state(StepState::Started, plan, None, &mut site.log)?;
-            self.begun = Some(turn);
-            self.before = moved_from(&self.step, site.held);
-        }
-        if done {
-            return self.end(Progress::Done, plan, &mut site.log);
-        }
-        site.ledger.begin(&self.step);
-        match site.begin(&self.step) {
-            Progress::UnderWay(ticket) => {
-                self.flight = Some(Flight { ticket, deadline: site.deadline(&self.step) });
-                Ok(false)
-            }
-            progress => {
-                if progress == Progress::Done {
-                    site.ledger.finish(&self.step);
-                    let _ = site.held.apply(&self.step);
-                } else {
-                    site.ledger.cancel(&self.step);
-                }
-                self.end(progress, plan, &mut site.log)
-            }
-        }
-    }
-
-    /// Whether the machine is as the step says.
-    fn is_in_effect(&self, held: &Assignment) -> bool {
-        match self.before {
-            Some(before) => moved_from(&self.step, held).is_some_and(|now| now < before),
-            None => held.matches(&self.step.inverse()),
-        }
-    }
-
-    /// Whether it can be led back without overdrawing anything. Always so for what is not in effect.
-    fn has_room_to_undo<J>(&self, site: &Site<'_, '_, J>) -> bool {
-        !self.is_in_effect(site.held) || site.ledger.allows(&self.step.inverse())
-    }
-
-    /// Looks after a step that is under way. True when it failed.
-    fn poll<J: Journal>(
-        &mut self,
-        plan: Generation,
-        driver: &mut dyn Actuate,
-        log: &mut Log<'_, J>,
-    ) -> Result<bool, JournalError> {
-        let Some(flight) = self.flight else { return Ok(false) };
-        let progress = match driver.poll(flight.ticket) {
-            Progress::UnderWay(_) if log.now <= flight.deadline => return Ok(false),
-            Progress::UnderWay(_) => {
-                self.unanswered = true;
-                Progress::Failed { why: "no answer before its deadline".into() }
-            }
-            progress => progress,
-        };
-        self.flight = None;
-        if self.state == StepState::UndoStarted {
-            return self.end_undo(progress, plan, log).map(|()| false);
-        }
-        self.end(progress, plan, log)
-    }
-
-    /// Notes how the step ended. True when it failed.
-    fn end<J: Journal>(
-        &mut self,
-        progress: Progress,
-        plan: Generation,
-        log: &mut Log<'_, J>,
-    ) -> Result<bool, JournalError> {
-        match progress {
-            Progress::UnderWay(_) => Ok(false),
-            Progress::Done => self.become_state(StepState::Succeeded, plan, None, log).map(|()| false),
-            Progress::Refused { why } => {
-                self.become_state(StepState::Failed, plan, Some(why), log)?;
-                if let Some(event) = log.events.last_mut() {
-                    event.refused = true;
-                }
-                self.become_state(StepState::UndoStarted, plan, None, log)?;
-                self.become_state(StepState::Undone, plan, None, log).map(|()| false)
-            }
-            Progress::Failed { why } => {
-                self.become_state(StepState::Failed, plan, Some(why), log).map(|()| true)
-            }
-        }
-    }
-
-    /// Leads the step back if it has to be. True when there is nothing more to do for it.
-    fn undo<J: Journal>(
-        &mut self,
-        plan: Generation,
-        site: &mut Site<'_, '_, J>,
-    ) -> Result<bool, JournalError> {
-        if self.state == StepState::Started {
-            self.end(lost(), plan, &mut site.log)?;
-        }
-        if !matches!(self.state, StepState::Succeeded | StepState::Failed | StepState::UndoStarted) {
-            return Ok(true);
-        }
-        if self.state != StepState::UndoStarted {
-            self.become_state(StepState::UndoStarted, plan, None, &mut site.log)?;
-        }
-        let inverse = self.step.inverse();
-        self.tries += 1;
-        let in_effect = self.is_in_effect(site.held);
-        if self.before.is_some() && !in_effect && !self.unanswered {
-            return self.end_undo(Progress::Done, plan, &mut site.log).map(|()| true);
-        }
-        if !self.has_room_to_undo(site) {
-            self.tries = UNDO_TRIES;
-            let why = "there is no room to lead it back".into();
-            self.end_undo(Progress::Failed { why }, plan, &mut site.log)?;
-            return Ok(true);
-        }
-        match site.begin(&inverse) {
-            Progress::UnderWay(ticket) => {
-                self.flight = Some(Flight { ticket, deadline: site.deadline(&inverse) });
-            }
-            progress => {
-                // A step that failed may have left nothing to lead back.
-                if progress == Progress::Done && in_effect && site.held.apply(&inverse).is_ok() {
-                    site.ledger.begin(&inverse);
-                    site.ledger.finish(&inverse);
-                }
-                self.end_undo(progress, plan, &mut site.log)?;
-            }
-        }
-        if self.is_adrift() {
-            site.count_adrift(&self.step);
-        }
-        Ok(self.state.is_settled())
-    }
-
-    fn is_adrift(&self) -> bool {
-        self.state == StepState::Stuck && self.unanswered
-    }
-
-    fn end_undo<J: Journal>(
-        &mut self,
-        progress: Progress,
-        plan: Generation,
-        log: &mut Log<'_, J>,
-    ) -> Result<(), JournalError> {
-        match progress {
-            Progress::Done => self.become_state(StepState::Undone, plan, None, log),
-            Progress::Refused { why } | Progress::Failed { why } if self.tries >= UNDO_TRIES => {
-                self.become_state(StepState::Stuck, plan, Some(why), log)
-            }
-            // It is tried again in the next cycle.
-            Progress::UnderWay(_) | Progress::Refused { .. } | Progress::Failed { .. } => Ok(()),
-        }
-    }
-}
-
-fn moved_from(step: &Step, held: &Assignment) -> Option<ByteSize> {
-    match step {
-        Step::MigrateMemory { vm, from, .. } => held.holding(*vm).map(|holding| holding.memory_on(*from)),
-        _ => None,
-    }
-}
-
-fn lost() -> Progress {
-    Progress::Failed { why: "the journal does not know how it ended".into() }
-}
-
-impl<J> Site<'_, '_, J> {
-    /// What may land at any time counts as under way, in whichever direction it can still go.
-    fn count_adrift(&mut self, step: &Step) {
-        for step in [step, &step.inverse()] {
-            if self.held.matches(step) {
-                self.ledger.begin(step);
-            }
-        }
-    }
-
-    fn begin(&mut self, step: &Step) -> Progress {
-        self.driver.begin(step).unwrap_or_else(|error| Progress::Failed { why: error.to_string() })
-    }
-
-    /// Generous: a slow change is not a failed one.
-    fn deadline(&self, step: &Step) -> HostTime {
-        self.log.now.saturating_add(self.driver.estimate(step).saturating_mul(3) + Duration::from_secs(10))
     }
 }
