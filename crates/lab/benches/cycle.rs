@@ -12,7 +12,6 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use halcyon_control::Stopwatch;
 use halcyon_lab::{Draw, Run, Scenario};
 use halcyon_model::describe::parse_host;
-use halcyon_sim::SimHost;
 use halcyon_sim::trace::generator::{Generator, Parameters};
 
 const SIZES: [usize; 4] = [32, 128, 512, 1024];
@@ -68,22 +67,10 @@ fn scenario(vms: usize) -> Scenario {
     Scenario::draw(host.topology, host.capabilities, &traces, draw).expect("the bench's VMs fit their host")
 }
 
-fn simulated_host(scenario: &Scenario) -> SimHost {
-    SimHost::new(
-        scenario.topology.clone(),
-        scenario.capabilities.clone(),
-        scenario.guests.clone(),
-        scenario.start.clone(),
-        scenario.parameters.clone(),
-        scenario.seed,
-    )
-    .expect("the scenario starts feasible")
-}
-
 fn steps(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("sim-step");
     for vms in SIZES {
-        let mut host = simulated_host(&scenario(vms));
+        let mut host = scenario(vms).host().expect("the scenario starts feasible");
         group.throughput(Throughput::Elements(1));
         group.bench_function(BenchmarkId::from_parameter(vms), |bencher| {
             bencher.iter(|| {

@@ -1,5 +1,6 @@
 //! Policies by name, and the knowledge of the future that one of them has.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use halcyon_control::Stopwatch;
@@ -46,19 +47,22 @@ impl Policy for Clairvoyant {
 }
 
 /// A policy by name, `clairvoyant` included; nothing for a name that is not one.
-#[must_use]
-pub fn policy_by_name(name: &str, scenario: &Scenario) -> Option<Box<dyn Policy + Send>> {
-    if name == "clairvoyant" { Some(Box::new(Clairvoyant(best(scenario)))) } else { by_name(name) }
+pub(crate) fn policy_by_name(
+    name: &str,
+    scenario: &Scenario,
+    stop: &AtomicBool,
+) -> Option<Box<dyn Policy + Send>> {
+    if name == "clairvoyant" { Some(Box::new(Clairvoyant(best(scenario, stop)))) } else { by_name(name) }
 }
 
-fn best(scenario: &Scenario) -> Box<dyn Policy + Send> {
+fn best(scenario: &Scenario, stop: &AtomicBool) -> Box<dyn Policy + Send> {
     let duration = scenario.duration.min(LONGEST_TRY);
     let copy = Scenario { duration, ..scenario.clone() };
     let utilities: Vec<f64> = std::thread::scope(|scope| {
         let copy = &copy;
         let tries: Vec<_> = candidates(scenario)
             .into_iter()
-            .map(|candidate| scope.spawn(move || try_out(copy, candidate).unwrap_or(f64::NEG_INFINITY)))
+            .map(|candidate| scope.spawn(move || try_out(copy, candidate, stop).unwrap_or(f64::NEG_INFINITY)))
             .collect();
         tries.into_iter().map(|tried| tried.join().unwrap_or(f64::NEG_INFINITY)).collect()
     });
@@ -90,9 +94,9 @@ fn candidates(scenario: &Scenario) -> Vec<Box<dyn Policy + Send>> {
     knowing.chain(NAMES.iter().filter_map(|name| by_name(name))).collect()
 }
 
-fn try_out(scenario: &Scenario, policy: Box<dyn Policy + Send>) -> Result<f64, RunError> {
+fn try_out(scenario: &Scenario, policy: Box<dyn Policy + Send>, stop: &AtomicBool) -> Result<f64, RunError> {
     let mut run = Run::of(scenario, "clairvoyant", policy, false)?;
-    while !run.is_over() {
+    while !run.is_over() && !stop.load(Ordering::Relaxed) {
         run.tick(&NoTime)?;
     }
     Ok(run.finish().score.utility)

@@ -8,7 +8,6 @@ mod run;
 mod scenario;
 
 pub use compare::{Comparison, Row, Spread, Summary, compare};
-pub use foresight::policy_by_name;
 pub use record::{Note, Record, Track};
 pub use report::html;
 pub use run::{Run, RunError, RunResult};

@@ -1,5 +1,6 @@
 //! One policy on one scenario, step by step: the very cycle that a daemon runs, on a simulated host.
 
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use halcyon_control::{Config, Cycle, CycleError, Outcome, Stopwatch};
@@ -73,8 +74,22 @@ impl Run {
     /// # Errors
     /// When there is no such policy, or the start is not feasible.
     pub fn new(scenario: &Scenario, policy: &str, record: bool) -> Result<Self, RunError> {
-        let chosen =
-            policy_by_name(policy, scenario).ok_or_else(|| RunError::NoPolicy { name: policy.into() })?;
+        Self::stoppable(scenario, policy, record, &AtomicBool::new(false))
+    }
+
+    /// The same, for who may want to stop: the clairvoyant tries things out before it starts, which
+    /// takes several runs. Once `stop` is set it starts without having tried all.
+    ///
+    /// # Errors
+    /// When there is no such policy, or the start is not feasible.
+    pub fn stoppable(
+        scenario: &Scenario,
+        policy: &str,
+        record: bool,
+        stop: &AtomicBool,
+    ) -> Result<Self, RunError> {
+        let chosen = policy_by_name(policy, scenario, stop);
+        let chosen = chosen.ok_or_else(|| RunError::NoPolicy { name: policy.into() })?;
         Self::of(scenario, policy, chosen, record)
     }
 
@@ -86,14 +101,7 @@ impl Run {
         record: bool,
     ) -> Result<Self, RunError> {
         let heuristic = Box::new(Reactive::default());
-        let host = SimHost::new(
-            scenario.topology.clone(),
-            scenario.capabilities.clone(),
-            scenario.guests.clone(),
-            scenario.start.clone(),
-            scenario.parameters.clone(),
-            scenario.seed,
-        )?;
+        let host = scenario.host()?;
         let specs: Vec<VmSpec> = scenario.guests.iter().map(|guest| guest.spec.clone()).collect();
         Ok(Self {
             policy: policy.into(),

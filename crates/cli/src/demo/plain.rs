@@ -24,8 +24,10 @@ pub(super) fn run_all(
     stopwatch: &(dyn Stopwatch + Sync),
     stop: &AtomicBool,
 ) -> Result<Option<Results>> {
-    let jobs: Vec<(usize, &str)> =
-        (0..scenarios.len()).flat_map(|scenario| POLICIES.map(|policy| (scenario, policy))).collect();
+    // The clairvoyant takes longest, so it goes first.
+    let jobs: Vec<(usize, &str)> = (0..scenarios.len())
+        .flat_map(|scenario| POLICIES.into_iter().rev().map(move |policy| (scenario, policy)))
+        .collect();
     let total: u64 =
         scenarios.iter().map(|scenario| scenario.duration.as_secs() * POLICIES.len() as u64).sum();
     let progress = Progress::new(total);
@@ -42,7 +44,7 @@ pub(super) fn run_all(
                     // Only the first scenario is drawn in the report.
                     let run = match (*scenario == 0).then(|| take(&started, policy)).flatten() {
                         Some(run) => Ok(run),
-                        None => Run::new(&scenarios[*scenario], policy, record && *scenario == 0),
+                        None => Run::stoppable(&scenarios[*scenario], policy, record && *scenario == 0, stop),
                     };
                     let outcome =
                         run.map_err(Into::into).and_then(|run| run_one(run, stopwatch, stop, &progress));

@@ -26,11 +26,11 @@ pub(super) fn write(out: &mut String, view: &View<'_>, command: &str) {
          says little: compare over several scenarios before believing a difference.</dd>\n",
         spell(step)
     );
-    let _ = write!(
+    let _ = writeln!(
         out,
         "<dt>Thinned out</dt><dd>Series are means over windows of {window}, and over several of them where a figure says \
          so; values in read-outs are rounded to 1 part in 4,096 (heat map: 1 in 64). Long lists are cut where the text \
-         next to them says so.</dd>\n"
+         next to them says so.</dd>"
     );
     if cycles > 0 {
         let _ = write!(

@@ -1,70 +1,15 @@
-//! A host, the VMs on it, what they are asked to do, and the seed: all that a run depends on.
+//! VMs drawn from a trace: what kind each is, how large, and what it is asked to do.
 
 use std::time::Duration;
 
 use halcyon_model::topology::DeviceClass;
 use halcyon_model::{
-    AdmissionError, Assignment, Bandwidth, Bounds, ByteSize, Capabilities, ChangeKind, Control, DeviceWish,
-    Families, MilliCpu, Objective, Snapshot, Topology, VmId, VmSpec, Weight, World, admit, project,
+    Bandwidth, Bounds, ByteSize, DeviceWish, MilliCpu, Objective, Topology, VmId, VmSpec, Weight,
 };
-use halcyon_policy::{History, Policy, Static, View};
-use halcyon_sim::trace::{Series, TraceSet};
-use halcyon_sim::{Application, Demand, Guest, Parameters, Workload};
-use rand::{Rng, SeedableRng};
+use halcyon_sim::trace::Series;
+use halcyon_sim::{Application, Demand, Guest, Workload};
+use rand::Rng;
 use rand_pcg::Pcg32;
-
-/// All that a run depends on.
-#[derive(Debug, Clone)]
-pub struct Scenario {
-    /// Where the demand comes from.
-    pub source: String,
-    /// The host.
-    pub topology: Topology,
-    /// What can be changed on it.
-    pub capabilities: Capabilities,
-    /// Its VMs, by id.
-    pub guests: Vec<Guest>,
-    /// What they hold at the start: the static assignment.
-    pub start: Assignment,
-    /// The constants of the model.
-    pub parameters: Parameters,
-    /// The seed of everything random in a run.
-    pub seed: u64,
-    /// How long a run lasts.
-    pub duration: Duration,
-}
-
-/// What to draw a scenario by.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Draw {
-    /// How many VMs.
-    pub vms: usize,
-    /// How long a run lasts.
-    pub duration: Duration,
-    /// The seed.
-    pub seed: u64,
-    /// Mean CPU demand of all VMs, as a share of the host.
-    pub load: f64,
-}
-
-/// Why there is no such scenario.
-#[derive(Debug, thiserror::Error)]
-pub enum ScenarioError {
-    /// The trace has nothing to run.
-    #[error(
-        "the trace {trace} has no VM with demand; choose another, or leave --trace out for generated demand"
-    )]
-    Empty {
-        /// The trace.
-        trace: String,
-    },
-    /// The VMs do not fit the host.
-    #[error("the VMs do not fit the host")]
-    Admission(#[from] AdmissionError),
-    /// The start could not be laid out.
-    #[error("the static assignment is not feasible")]
-    Start(#[from] halcyon_model::Violations),
-}
 
 /// A kind of VM, as a drawn scenario has them. The figures are choices, of the order that the programs
 /// named show on servers; measured response curves are to replace them.
@@ -146,127 +91,8 @@ const MEMORY_LOAD: f64 = 0.72;
 /// What all VMs may have at most, as a multiple of what the host has.
 const OVERCOMMIT: f64 = 5.0;
 
-impl Scenario {
-    /// Draws VMs for a host: each takes a series of the trace as its demand, a kind, and a size such
-    /// that all of them together ask for `draw.load` of the host on average.
-    ///
-    /// Where a trace has fewer VMs than asked for, its series serve again, shifted in time. Where it has
-    /// no CPU column, GPU use stands in for it.
-    ///
-    /// # Errors
-    /// When the trace holds no demand, or the VMs do not fit the host.
-    pub fn draw(
-        topology: Topology,
-        capabilities: Capabilities,
-        traces: &TraceSet,
-        draw: Draw,
-    ) -> Result<Self, ScenarioError> {
-        let series = known_series(traces)?;
-        let mut random = Pcg32::seed_from_u64(draw.seed);
-        let sketches: Vec<Sketch<'_>> = (0..draw.vms)
-            .map(|position| {
-                let (from, activity) = &series[position % series.len()];
-                Sketch::draw(from, activity, position / series.len(), &mut random)
-            })
-            .collect();
-        let sizes = Sizes::of(&topology, &sketches, draw.load);
-        let guests: Vec<Guest> = sketches
-            .into_iter()
-            .enumerate()
-            .map(|(position, sketch)| sketch.into_guest(position, &sizes, &topology, traces.interval))
-            .collect();
-        Self::new(traces.source.clone(), topology, capabilities, guests, draw)
-    }
-
-    /// Gives VMs that are described the series of a trace as their demand, in order. What their programs
-    /// need for each unit of work follows from the name of their application, or else their objective.
-    ///
-    /// # Errors
-    /// When the trace holds no demand, or the VMs do not fit the host.
-    pub fn of_vms(
-        topology: Topology,
-        capabilities: Capabilities,
-        specs: Vec<VmSpec>,
-        traces: &TraceSet,
-        draw: Draw,
-    ) -> Result<Self, ScenarioError> {
-        let series = known_series(traces)?;
-        let guests = specs.into_iter().enumerate().map(|(position, spec)| {
-            let (from, activity) = &series[position % series.len()];
-            let sketch = Sketch::for_spec(&spec, from, activity, position / series.len());
-            let workload =
-                sketch.workload(f64::from(spec.vcpus), spec.memory.limit.as_f64(), traces.interval);
-            Guest { spec, workload }
-        });
-        let guests = guests.collect();
-        Self::new(traces.source.clone(), topology, capabilities, guests, draw)
-    }
-
-    /// A scenario of given VMs, ordered by id, starting from the static assignment.
-    ///
-    /// # Errors
-    /// When the VMs do not fit the host.
-    pub fn new(
-        source: String,
-        topology: Topology,
-        capabilities: Capabilities,
-        guests: Vec<Guest>,
-        draw: Draw,
-    ) -> Result<Self, ScenarioError> {
-        let specs: Vec<VmSpec> = guests.iter().map(|guest| guest.spec.clone()).collect();
-        let start = start(&topology, &specs, &capabilities)?;
-        Ok(Self {
-            source,
-            topology,
-            capabilities,
-            guests,
-            start,
-            parameters: Parameters::default(),
-            seed: draw.seed,
-            duration: draw.duration,
-        })
-    }
-}
-
-/// The series of a trace that say what a VM does.
-fn known_series(traces: &TraceSet) -> Result<Vec<(&Series, Vec<f32>)>, ScenarioError> {
-    let known = traces.series.iter().filter_map(|series| Some((series, activity(series)?)));
-    let known: Vec<_> = known.collect();
-    let empty = || ScenarioError::Empty { trace: traces.source.clone() };
-    if known.is_empty() { Err(empty()) } else { Ok(known) }
-}
-
-/// The static assignment, as it stands before anything runs: nothing is changed, so nothing costs.
-fn start(
-    topology: &Topology,
-    vms: &[VmSpec],
-    capabilities: &Capabilities,
-) -> Result<Assignment, ScenarioError> {
-    let capabilities = before_boot(capabilities);
-    let world = World { topology, vms, capabilities: &capabilities };
-    let mut snapshot = Snapshot { assignment: admit(world)?, ..Snapshot::default() };
-    let history = History::new();
-    let mut policy = Static::default();
-    // Devices are handed out in the first round and their bandwidth in the second.
-    for _ in 0..2 {
-        let view = View { world, snapshot: &snapshot, history: &history, frozen: Families::NONE };
-        let proposal = policy.decide(&view);
-        snapshot.assignment = project(world, &snapshot.assignment, Families::NONE, &proposal);
-    }
-    halcyon_model::check(world, &snapshot.assignment)?;
-    Ok(snapshot.assignment)
-}
-
-/// Before VMs boot everything can be set, in the steps that the host's mechanisms know.
-fn before_boot(capabilities: &Capabilities) -> Capabilities {
-    ChangeKind::ALL.into_iter().fold(Capabilities::free(), |free, kind| {
-        let granularity = capabilities.get(kind).map_or(1, |control| control.granularity);
-        free.with(kind, Some(Control { granularity, ..Control::FREE }))
-    })
-}
-
 /// What a VM of the trace does over time, 0 to 1; gaps are filled with what came before.
-fn activity(series: &Series) -> Option<Vec<f32>> {
+pub(super) fn activity(series: &Series) -> Option<Vec<f32>> {
     let known = |column: &[Option<f32>]| column.iter().any(Option::is_some);
     let column = if known(&series.cpu) { series.cpu.as_slice() } else { series.gpu_util.as_deref()? };
     known(column).then(|| filled(column))
@@ -282,7 +108,7 @@ fn filled(column: &[Option<f32>]) -> Vec<f32> {
 }
 
 /// A VM before its size is known.
-struct Sketch<'a> {
+pub(super) struct Sketch<'a> {
     series: &'a Series,
     activity: Vec<f32>,
     kind: &'static Kind,
@@ -292,7 +118,7 @@ struct Sketch<'a> {
     resident: f64,
 }
 
-struct Sizes {
+pub(super) struct Sizes {
     vcpus: f64,
     most_vcpus: f64,
     memory: f64,
@@ -331,7 +157,7 @@ fn shifted(activity: &[f32], turn: usize) -> Vec<f32> {
 }
 
 impl<'a> Sketch<'a> {
-    fn draw(series: &'a Series, activity: &[f32], turn: usize, random: &mut Pcg32) -> Self {
+    pub(super) fn draw(series: &'a Series, activity: &[f32], turn: usize, random: &mut Pcg32) -> Self {
         let kind = kind(activity, random);
         let drawn = [2.0, 4.0, 4.0, 8.0, 8.0, 16.0][random.next_u32() as usize % 6];
         let resident = 0.25 + 0.35 * f64::from(random.next_u32()) / f64::from(u32::MAX);
@@ -345,7 +171,7 @@ impl<'a> Sketch<'a> {
     }
 
     /// A sketch of a VM that is described: its kind by its application's name, or else its objective.
-    fn for_spec(spec: &VmSpec, series: &'a Series, activity: &[f32], turn: usize) -> Self {
+    pub(super) fn for_spec(spec: &VmSpec, series: &'a Series, activity: &[f32], turn: usize) -> Self {
         let named = KINDS.iter().find(|kind| Some(kind.name) == spec.application.as_deref());
         let alike =
             |kind: &&Kind| std::mem::discriminant(&kind.objective) == std::mem::discriminant(&spec.objective);
@@ -384,7 +210,13 @@ impl<'a> Sketch<'a> {
     }
 
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    fn into_guest(self, position: usize, sizes: &Sizes, topology: &Topology, interval: Duration) -> Guest {
+    pub(super) fn into_guest(
+        self,
+        position: usize,
+        sizes: &Sizes,
+        topology: &Topology,
+        interval: Duration,
+    ) -> Guest {
         let vcpus = (self.size * sizes.vcpus).round().clamp(1.0, sizes.most_vcpus);
         let least = 256.0 * 1024.0 * 1024.0;
         let memory = (self.size * self.kind.memory * sizes.memory).clamp(least, sizes.most_memory.max(least));
@@ -394,7 +226,7 @@ impl<'a> Sketch<'a> {
     }
 
     #[allow(clippy::cast_possible_truncation)]
-    fn workload(&self, vcpus: f64, memory: f64, interval: Duration) -> Workload {
+    pub(super) fn workload(&self, vcpus: f64, memory: f64, interval: Duration) -> Workload {
         let demand = Demand {
             interval,
             work: self.activity.iter().map(|share| share * vcpus as f32).collect(),
@@ -439,7 +271,7 @@ impl<'a> Sketch<'a> {
 }
 
 impl Sizes {
-    fn of(topology: &Topology, sketches: &[Sketch<'_>], load: f64) -> Self {
+    pub(super) fn of(topology: &Topology, sketches: &[Sketch<'_>], load: f64) -> Self {
         let sockets = topology.sockets();
         let cores: f64 = sockets.iter().map(|socket| socket.cpu().as_f64() / 1000.0).sum();
         let memory: f64 = topology.nodes().iter().map(|node| node.available().as_f64()).sum();
