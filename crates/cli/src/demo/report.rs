@@ -87,13 +87,18 @@ fn command(args: &Args) -> String {
     if let Some(path) = &args.host {
         option("--host", quoted(&path.to_string_lossy()));
     }
-    option("--vms", args.vms.to_string());
+    match &args.vm_file {
+        Some(path) => option("--vm-file", quoted(&path.to_string_lossy())),
+        None => {
+            option("--vms", args.vms.to_string());
+            option("--load", args.load.to_string());
+        }
+    }
     option("--hours", (args.hours.as_secs_f64() / 3600.0).to_string());
     option("--seed", args.seed.to_string());
     if args.scenarios != 1 {
         option("--scenarios", args.scenarios.to_string());
     }
-    option("--load", args.load.to_string());
     if let Some(path) = &args.report {
         option("--report", quoted(&path.to_string_lossy()));
     }

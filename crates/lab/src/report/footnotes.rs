@@ -33,9 +33,9 @@ pub(super) fn write(out: &mut String, view: &View<'_>, command: &str) {
          next to them says so.</dd>"
     );
     if cycles > 0 {
-        let _ = write!(
+        let _ = writeln!(
             out,
-            "<dt>Guard</dt><dd>{cycles} decisions of all policies together were made by the heuristic instead of the policy.</dd>\n"
+            "<dt>Guard</dt><dd>{cycles} decisions of all policies together were made by the heuristic instead of the policy.</dd>"
         );
     }
     let _ = write!(

@@ -16,8 +16,6 @@ mod notes;
 mod pools;
 mod series;
 mod table;
-#[cfg(test)]
-mod tests;
 mod timeline;
 mod view;
 mod vms;

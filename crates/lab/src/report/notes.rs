@@ -21,7 +21,7 @@ pub(super) fn write(out: &mut String, view: &View<'_>) {
          the time and are not listed; the VM in detail shows them as lines.</p>\n",
     );
     for (index, shown) in view.choices() {
-        let _ = write!(out, "<div {} class=\"changes\" style=\"--c:{}\">\n", view.only(index), shown.colour);
+        let _ = writeln!(out, "<div {} class=\"changes\" style=\"--c:{}\">", view.only(index), shown.colour);
         counts(out, view, shown.record);
         list(out, index, shown.record);
         out.push_str("</div>\n");
@@ -48,9 +48,9 @@ fn counts(out: &mut String, view: &View<'_>, record: &Record) {
         kinds.entry(note.kind).or_insert_with(|| vec![0; bars])[bar] += 1;
     }
     let most = kinds.values().flatten().copied().max().unwrap_or(0).max(1);
-    let _ = write!(
+    let _ = writeln!(
         out,
-        "<table class=\"kinds\"><caption>Changes begun, by kind and {}; the tallest bar is {}.</caption><tbody>\n",
+        "<table class=\"kinds\"><caption>Changes begun, by kind and {}; the tallest bar is {}.</caption><tbody>",
         if each == 3600.0 { "hour".to_string() } else { spell(each) },
         grouped(most)
     );
@@ -66,9 +66,9 @@ fn counts(out: &mut String, view: &View<'_>, record: &Record) {
     if kinds.is_empty() {
         out.push_str("<tr><th scope=\"row\">no changes</th><td></td><td class=\"n\">0</td></tr>\n");
     }
-    let _ = write!(
+    let _ = writeln!(
         out,
-        "</tbody><tfoot aria-hidden=\"true\"><tr><td></td><td>{}</td><td></td></tr></tfoot></table>\n",
+        "</tbody><tfoot aria-hidden=\"true\"><tr><td></td><td>{}</td><td></td></tr></tfoot></table>",
         time_axis(view.seconds())
     );
     if record.more_notes > 0 {

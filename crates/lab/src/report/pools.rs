@@ -18,9 +18,9 @@ pub(super) fn write(out: &mut String, view: &View<'_>, end: &Assignment) {
     for pool in fabric.pools.iter().take(MOST_POOLS) {
         let own = |link: &&Link| fabric.ports[link.upper.index()].pool == Some(pool.id);
         let links: Vec<&Link> = fabric.links.iter().filter(own).take(MOST_LINKS).collect();
-        let _ = write!(
+        let _ = writeln!(
             out,
-            "<div class=\"pool\"><h3>Lanes of {} <small>{} in all</small></h3>\n",
+            "<div class=\"pool\"><h3>Lanes of {} <small>{} in all</small></h3>",
             escape(&pool.name),
             pool.lanes
         );

@@ -16,7 +16,7 @@ pub(super) fn write(out: &mut String, view: &View<'_>) {
          {base} (ring) and under the policy (dot), sorted by gain in each class.</p>\n"
     );
     for (index, shown) in view.choices() {
-        let _ = write!(out, "<div {} style=\"--c:{}\">\n", view.only(index), shown.colour);
+        let _ = writeln!(out, "<div {} style=\"--c:{}\">", view.only(index), shown.colour);
         policy(out, view, index);
         out.push_str("</div>\n");
     }
@@ -48,7 +48,7 @@ fn policy(out: &mut String, view: &View<'_>, policy: usize) {
         escape(view.shown[view.base].name),
         escape(view.shown[policy].name)
     );
-    for number in 0..CLASSES.len() {
+    for (number, name) in CLASSES.into_iter().enumerate() {
         let in_class = |vm: &usize| class(view.scenario.guests[*vm].spec.objective) == number;
         let all: Vec<usize> = (0..view.scenario.guests.len()).filter(in_class).collect();
         if all.is_empty() {
@@ -56,7 +56,7 @@ fn policy(out: &mut String, view: &View<'_>, policy: usize) {
         }
         out.push_str("<tbody>");
         let means = (mean(view, view.base, &all), mean(view, policy, &all));
-        let title = format!("{} <small>{} VMs</small>", CLASSES[number], all.len());
+        let title = format!("{} <small>{} VMs</small>", name, all.len());
         row(out, &title, means, " class=\"class\"");
         for vm in order.iter().copied().filter(in_class) {
             let spec = &view.scenario.guests[vm].spec;
