@@ -102,7 +102,7 @@ fn cycles(criterion: &mut Criterion) {
 
 /// Not a criterion group: one ratio a line, each from runs that alternate with those at 32 VMs.
 fn growth(_: &mut Criterion) {
-    const CYCLES: u32 = 300;
+    const CYCLES: u32 = 1500;
     let clock = WallClock(Instant::now());
     let mut runs: Vec<Run> = SIZES
         .iter()
