@@ -31,7 +31,10 @@ fn policy(out: &mut String, view: &View<'_>, policy: usize) {
     let left_out = order.len().saturating_sub(MOST_ROWS);
     let won = order.iter().filter(|vm| view.gain(policy, **vm) > 0.005).count();
     let lost = order.iter().filter(|vm| view.gain(policy, **vm) < -0.005).count();
-    let _ = write!(out, "<p class=\"note\"><b>{won}</b> VMs gain, <b>{lost}</b> lose more than 0.005.");
+    let _ = write!(
+        out,
+        "<p class=\"note\">VMs that gain more than 0.005: <b>{won}</b>; that lose more: <b>{lost}</b>."
+    );
     if left_out > 0 {
         order.drain(MOST_ROWS / 2..order.len() - MOST_ROWS / 2);
         let _ = write!(
