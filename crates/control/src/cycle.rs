@@ -61,6 +61,9 @@ pub enum CycleError {
     /// The host could not be read.
     #[error("the host cannot be observed")]
     Observe(#[from] ObserveError),
+    /// VMs came or went while the host was read; the next cycle will see.
+    #[error("VMs came or went while the host was read")]
+    OutOfStep,
     /// The journal could not be written.
     #[error("the journal cannot be kept")]
     Journal(#[from] JournalError),
@@ -133,6 +136,9 @@ impl<J: Journal> Cycle<J> {
         self.events.extend(settled);
         let inventory = host.inventory();
         host.observe(&mut self.snapshot)?;
+        if !in_step(&inventory, &self.snapshot) {
+            return Err(CycleError::OutOfStep);
+        }
         self.snapshot.generation = self.snapshot.generation.next();
         self.snapshot.busy = self.executor.busy();
         let mut outcome = Outcome::default();
@@ -141,8 +147,9 @@ impl<J: Journal> Cycle<J> {
         let plan = self.decide(&inventory, now, started, stopwatch, &mut outcome);
         outcome.decision = stopwatch.elapsed().saturating_sub(started);
         if let Some(plan) = plan {
-            self.executor.submit(&plan, now)?;
+            // A plan that the journal has in part keeps its number to itself.
             self.plan = plan.generation();
+            self.executor.submit(&plan, now)?;
             for change in plan.changes() {
                 self.changed_at[change.step.kind() as usize] = Some(now);
             }
@@ -164,9 +171,9 @@ impl<J: Journal> Cycle<J> {
                 kinds().filter_map(|kind| inventory.capabilities.get(kind)).map(|control| control.pace).min();
             let changed_at = kinds().filter_map(|kind| self.changed_at[kind as usize]).max();
             let resting = match (changed_at, pace) {
-                (Some(last), Some(pace)) => now < last + pace,
-                (_, None) => true,
-                (None, Some(_)) => false,
+                (Some(last), Some(pace)) => now < last.saturating_add(pace),
+                // What cannot be changed is not waited for.
+                _ => false,
             };
             if resting { frozen.with(family) } else { frozen }
         })
@@ -178,7 +185,7 @@ impl<J: Journal> Cycle<J> {
         let kinds = ChangeKind::ALL.into_iter().filter(|kind| kind.family() != Family::Memory);
         kinds.fold(capabilities.clone(), |rested, kind| {
             let pace = capabilities.get(kind).map_or(Duration::ZERO, |control| control.pace);
-            let resting = self.changed_at[kind as usize].is_some_and(|last| now < last + pace);
+            let resting = self.changed_at[kind as usize].is_some_and(|last| now < last.saturating_add(pace));
             if resting { rested.with(kind, None) } else { rested }
         })
     }
@@ -223,8 +230,15 @@ fn plan(view: &View<'_>, standing: Standing, proposal: &Proposal) -> Result<Opti
         return Ok(None);
     }
     let difference = diff(view.world, held, &target);
-    let plan = approve(view.world, standing, proposal, difference)?;
+    let plan = approve(view.world, standing, proposal, held, difference)?;
     Ok((!plan.changes().is_empty() || !plan.deferred().is_empty()).then_some(plan))
+}
+
+/// Whether what was read is of the VMs that the inventory knows, in the same order.
+fn in_step(inventory: &Inventory, snapshot: &Snapshot) -> bool {
+    let known = || inventory.vms.iter().map(|spec| spec.id);
+    known().eq(snapshot.vms.iter().map(|sample| sample.vm))
+        && known().eq(snapshot.assignment.holdings.iter().map(|holding| holding.vm))
 }
 
 fn is_finite(proposal: &Proposal) -> bool {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use halcyon_model::{ChangeKind, HostTime, Plan, Step, VmId};
+use halcyon_model::{ChangeKind, HostTime, NodeId, Plan, Step, VmId};
 
 /// A swing is a change of more than this share, back to where the grant was two changes ago.
 const SWING: f64 = 0.10;
@@ -24,7 +24,8 @@ struct Swing {
 /// Watches the plans of one run.
 #[derive(Debug, Default)]
 pub(crate) struct LimitCycles {
-    grants: BTreeMap<(VmId, ChangeKind), Swing>,
+    /// By VM, kind of change and, for memory, node.
+    grants: BTreeMap<(VmId, ChangeKind, Option<NodeId>), Swing>,
     found: u64,
 }
 
@@ -38,12 +39,16 @@ impl LimitCycles {
                 Step::Place { vm, to, .. } => (*vm, f64::from(to.socket.0 + 1)),
                 _ => continue,
             };
-            self.change(vm, change.step.kind(), to, at);
+            let node = match &change.step {
+                Step::SetMemory { node, .. } => Some(*node),
+                _ => None,
+            };
+            self.change((vm, change.step.kind(), node), to, at);
         }
     }
 
-    fn change(&mut self, vm: VmId, kind: ChangeKind, to: f64, at: HostTime) {
-        let swing = self.grants.entry((vm, kind)).or_default();
+    fn change(&mut self, grant: (VmId, ChangeKind, Option<NodeId>), to: f64, at: HostTime) {
+        let swing = self.grants.entry(grant).or_default();
         let near = |a: f64, b: f64, share: f64| (a - b).abs() <= share * a.abs().max(b.abs());
         let back = swing.before > 0.0 && near(to, swing.before, BACK) && !near(to, swing.last, SWING);
         swing.count = if back && at <= swing.at + PERIOD { swing.count + 1 } else { 0 };
@@ -66,27 +71,13 @@ mod tests {
     #[test]
     fn a_grant_that_swings_is_found_and_one_that_follows_demand_is_not() {
         let mut cycles = LimitCycles::default();
+        let cpu = |vm| (VmId(vm), ChangeKind::Cpu, None);
         let second = Duration::from_secs;
         for time in 0..20 {
-            cycles.change(
-                VmId(1),
-                ChangeKind::Cpu,
-                if time % 2 == 0 { 1000.0 } else { 2000.0 },
-                second(time),
-            );
-            cycles.change(
-                VmId(2),
-                ChangeKind::Cpu,
-                1000.0 + 300.0 * f64::from(u32::try_from(time).unwrap()),
-                second(time),
-            );
+            cycles.change(cpu(1), if time % 2 == 0 { 1000.0 } else { 2000.0 }, second(time));
+            cycles.change(cpu(2), 1000.0 + 300.0 * f64::from(u32::try_from(time).unwrap()), second(time));
             // Once an hour is a daily rhythm, not a limit cycle.
-            cycles.change(
-                VmId(3),
-                ChangeKind::Cpu,
-                if time % 2 == 0 { 1000.0 } else { 2000.0 },
-                second(3600 * time),
-            );
+            cycles.change(cpu(3), if time % 2 == 0 { 1000.0 } else { 2000.0 }, second(3600 * time));
         }
         assert_eq!(cycles.found(), 3);
     }

@@ -70,7 +70,8 @@ pub struct Standing {
     pub plan: Generation,
 }
 
-/// Turns a difference into a plan, if it breaks no rule.
+/// Turns a difference into a plan, if it breaks no rule and its steps lead from what is `held` to where it
+/// says. That each state between the steps is feasible is the ledger's part, proven by property tests.
 ///
 /// # Errors
 /// Every rule that the plan would break.
@@ -78,10 +79,16 @@ pub fn approve(
     world: World<'_>,
     standing: Standing,
     proposal: &Proposal,
+    held: &Assignment,
     difference: Diff,
 ) -> Result<Plan, Violations> {
     check(world, &difference.reached)?;
     let mut findings = Findings::default();
+    let mut led_to = held.clone();
+    let fits = difference.steps.iter().all(|step| led_to.apply(step).is_ok());
+    findings.require(fits && led_to == difference.reached, Rule::Complete, || {
+        "the steps do not lead from what is held to what is planned".into()
+    });
     findings.require(proposal.based_on == standing.snapshot, Rule::Generation, || {
         format!("the proposal answers snapshot {}, the newest is {}", proposal.based_on, standing.snapshot)
     });

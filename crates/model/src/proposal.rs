@@ -123,8 +123,6 @@ pub enum Reason {
         /// The use that it would make of it.
         taker: f64,
     },
-    /// What is known to come needs it.
-    Foreseen,
 }
 
 impl fmt::Display for Reason {
@@ -145,7 +143,6 @@ impl fmt::Display for Reason {
             Self::BetterUse { owner, taker } => {
                 write!(f, "would use it {:.0} %, its owner {:.0} %", taker * 100.0, owner * 100.0)
             }
-            Self::Foreseen => write!(f, "known demand needs it"),
         }
     }
 }

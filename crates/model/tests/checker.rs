@@ -294,7 +294,7 @@ fn a_plan_is_fresh_and_changes_what_can_be_changed() {
     let judge = |proposal: &Proposal, change: fn(&mut Assignment)| {
         let mut target = held.clone();
         change(&mut target);
-        approve(world, standing, proposal, diff(world, &held, &target))
+        approve(world, standing, proposal, &held, diff(world, &held, &target))
     };
     let only = |result: Result<Plan, Violations>| {
         let [violation] = <[Violation; 1]>::try_from(result.unwrap_err().0).unwrap();

@@ -139,5 +139,5 @@ fn a_thousand_vms_with_four_thousand_devices_are_planned_at_once() {
     assert!(diff.steps.len() > 4000, "{}", diff.steps.len());
     timed("check", || check(world, &target)).expect("feasible");
     let standing = Standing { snapshot: Generation(0), plan: Generation(0) };
-    timed("approval", || approve(world, standing, &proposal, diff)).expect("a plan");
+    timed("approval", || approve(world, standing, &proposal, &held, diff)).expect("a plan");
 }

@@ -157,10 +157,10 @@ fn a_step_has_the_reason_of_the_wish_that_counted() {
     let cpu = |share, reason| Some(Wish { share, ceiling: 8000.0, reason });
     let wish = |cpu| VmWish { vm: VmId(0), cpu, ..VmWish::default() };
     let later = (0..4).map(|_| cpu(3000.0, Reason::Neighbour));
-    let proposal = wishes([cpu(2000.0, Reason::Foreseen)].into_iter().chain(later), wish);
+    let proposal = wishes([cpu(2000.0, Reason::Locality)].into_iter().chain(later), wish);
     let target = case.project(&held, &proposal);
     let standing = Standing { snapshot: Generation(0), plan: Generation(0) };
-    let plan = approve(case.world(), standing, &proposal, diff(case.world(), &held, &target)).unwrap();
+    let plan = approve(case.world(), standing, &proposal, &held, diff(case.world(), &held, &target)).unwrap();
     assert_eq!(plan.target().holdings[0].cpu.share, MilliCpu::cores(2));
-    assert_eq!(plan.changes()[0].reason, Reason::Foreseen);
+    assert_eq!(plan.changes()[0].reason, Reason::Locality);
 }

@@ -71,7 +71,7 @@ fn round(
     walk(host, held, &target, &diff)?;
     no_strays(host, held, &target, &diff.reached)?;
     let reached = diff.reached.clone();
-    match approve(world, STANDING, proposal, diff) {
+    match approve(world, STANDING, proposal, held, diff) {
         Ok(plan) => {
             prop_assert_eq!(plan.target(), &reached);
             prop_assert_eq!(plan.generation(), Generation(8));
@@ -162,7 +162,7 @@ proptest! {
             let target = project(host.world(), &held, Families::NONE, &proposal);
             let diff = diff(host.world(), &held, &target);
             let _ = check(host.world(), &diff.reached);
-            let _ = approve(host.world(), STANDING, &proposal, diff);
+            let _ = approve(host.world(), STANDING, &proposal, &held, diff);
         }
     }
 }

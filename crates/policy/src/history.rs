@@ -1,7 +1,7 @@
 //! What each VM did lately, in rates.
 //!
-//! A cycle appends one entry per VM; old ones fall out. Percentiles are over a window of entries, so
-//! that a policy's idea of "recent" does not depend on its own pace.
+//! A cycle appends one entry per VM; old ones fall out. Percentiles are over a window of the last 64
+//! cycles: "recent" is as long as 64 of those.
 
 use std::time::Duration;
 

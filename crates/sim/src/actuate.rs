@@ -31,6 +31,13 @@ enum End {
     Failed,
 }
 
+impl Flights {
+    /// The ticket of a step that is under way already.
+    fn ticket_of(&self, step: &Step) -> Option<Ticket> {
+        self.under_way.iter().find(|(_, flight)| flight.step == *step).map(|(ticket, _)| *ticket)
+    }
+}
+
 impl SimHost {
     pub(crate) fn land_flights(&mut self) {
         let now = self.now;
@@ -200,6 +207,9 @@ impl Actuate for SimHost {
             } else {
                 Err(refuse(step, "it starts from another state"))
             };
+        }
+        if let Some(ticket) = self.flights.ticket_of(step) {
+            return Ok(Progress::UnderWay(ticket));
         }
         let (takes, end) = self.foresee(step);
         self.disturb(step, end);

@@ -18,6 +18,8 @@ pub(crate) struct Fabric {
     /// Time for which each link is still down.
     pub(crate) down_s: Vec<f64>,
     flows: Vec<Flow>,
+    /// How many devices each VM can use now, by position.
+    usable: Vec<u32>,
     free: Vec<f64>,
     active: Vec<u32>,
 }
@@ -42,6 +44,7 @@ impl Fabric {
             in_motion: vec![false; fabric.devices.len()],
             down_s: vec![0.0; fabric.links.len()],
             flows: Vec::new(),
+            usable: Vec::new(),
             free: vec![0.0; fabric.links.len()],
             active: vec![0; fabric.links.len()],
         };
@@ -67,6 +70,16 @@ impl Fabric {
     pub(crate) fn owned(&self, vm: VmId) -> &[DeviceId] {
         let found = self.owned.binary_search_by_key(&vm, |(owner, _)| *owner);
         found.map_or(&[], |found| &self.owned[found].1)
+    }
+
+    /// Counts the devices that each VM can use now.
+    fn count_usable(&mut self) {
+        let Self { owned, in_motion, usable, .. } = self;
+        usable.clear();
+        usable.extend(owned.iter().map(|(_, devices)| {
+            let count = devices.iter().filter(|device| !in_motion[device.index()]).count();
+            u32::try_from(count).unwrap_or(u32::MAX)
+        }));
     }
 
     pub(crate) fn moved(&self, device: DeviceId) -> f64 {
@@ -105,8 +118,8 @@ impl SimHost {
             vm.io = 0.0;
         }
         self.fabric.flows.clear();
+        self.fabric.count_usable();
         let in_motion = &self.fabric.in_motion;
-        let usable = |owned: &[DeviceId]| owned.iter().filter(|device| !in_motion[device.index()]).count();
         let devices = &self.inventory.topology.fabric().devices;
         for (root, device) in &self.fabric.by_root {
             let held = self.assignment.devices[device.index()];
@@ -117,9 +130,7 @@ impl SimHost {
             if wanted <= 0.0 || in_motion[device.index()] {
                 continue;
             }
-            let spread = usable(&self.fabric.owned[position].1).max(1);
-            #[allow(clippy::cast_precision_loss)]
-            let part = wanted / spread as f64;
+            let part = wanted / f64::from(self.fabric.usable[position].max(1));
             let most = held.bandwidth.ceiling.min(devices[device.index()].bandwidth).as_f64();
             let (root, device) = (*root, *device);
             self.fabric.flows.push(Flow {

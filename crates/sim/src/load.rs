@@ -99,7 +99,8 @@ impl Burst {
     pub(crate) fn new(seed: u64, stream: u64) -> Self {
         let mut bytes = [0; 16];
         bytes[..8].copy_from_slice(&seed.to_le_bytes());
-        bytes[8..].copy_from_slice(&stream.to_le_bytes());
+        // The generator takes no notice of the lowest bit of its stream.
+        bytes[8..].copy_from_slice(&(stream << 1).to_le_bytes());
         Self { random: Pcg32::from_seed(bytes), value: 0.0 }
     }
 
@@ -134,6 +135,17 @@ mod tests {
         assert!((demand.work_at(20.0) - 2.0).abs() < 1e-9, "from the last value to the first");
         assert!((demand.most_work(0.0, 20.0) - 3.0).abs() < 1e-9);
         assert!((demand.most_working_set(0.0, 99.0) - 5.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn neighbours_burst_each_in_its_own_way() {
+        let first = |stream| {
+            let mut burst = Burst::new(7, stream);
+            [(); 8].map(|()| burst.next_factor(0.2, 0.9).to_bits())
+        };
+        for stream in 0..64 {
+            assert_ne!(first(stream), first(stream + 1), "{stream}");
+        }
     }
 
     #[test]

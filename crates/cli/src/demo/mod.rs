@@ -50,7 +50,7 @@ pub(crate) struct Args {
     /// How many scenarios to draw, with seeds S, S+1, …
     #[arg(long, value_name = "K", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     scenarios: u32,
-    /// The policy to watch
+    /// The policy to watch in the live view
     #[arg(long, value_name = "P", default_value = "reactive", value_parser = PossibleValuesParser::new(POLICIES))]
     policy: String,
     /// Mean CPU demand of all VMs, as a share of the host
@@ -79,9 +79,10 @@ impl Stopwatch for WallClock {
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     report::check(args.report.as_deref())?;
-    let stop = stop_on_interrupt()?;
     let clock = WallClock(Instant::now());
     let scenarios = setup::scenarios(args)?;
+    // Until here there is nothing to put in order.
+    let stop = stop_on_interrupt()?;
     let watched = match scenarios.first().filter(|_| !args.json && live::is_possible()) {
         Some(first) => live::watch(first, &args.policy, args.speed, args.report.is_some(), &clock, &stop)?,
         None => live::Watched::Seen(Vec::new()),

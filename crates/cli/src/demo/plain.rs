@@ -39,6 +39,9 @@ pub(super) fn run_all(
         for _ in 0..workers {
             scope.spawn(|| {
                 while let Some((scenario, policy)) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    if stop.load(Ordering::Relaxed) {
+                        return;
+                    }
                     let index = scenario * POLICIES.len()
                         + POLICIES.iter().position(|name| name == policy).unwrap_or(0);
                     // Only the first scenario is drawn in the report.
@@ -56,6 +59,10 @@ pub(super) fn run_all(
         }
     });
     progress.finish();
+    // What was stopped on its way must not pass for a result.
+    if stop.load(Ordering::Relaxed) {
+        return Ok(None);
+    }
     collect(scenarios, done.into_inner().unwrap_or_default())
 }
 

@@ -1,6 +1,6 @@
 //! `--report`: the HTML file, written as a whole or not at all.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -48,6 +48,13 @@ fn readable(file: &std::fs::File) -> std::io::Result<()> {
     file.set_permissions(std::fs::Permissions::from_mode(0o644))
 }
 
+/// Whether a file may be replaced: an older report, or nothing yet.
+fn is_report(path: &Path) -> bool {
+    let mut start = Vec::new();
+    let read = std::fs::File::open(path).and_then(|file| file.take(15).read_to_end(&mut start));
+    read.is_ok() && (start.is_empty() || start == b"<!DOCTYPE html>")
+}
+
 /// A file in the same folder, which becomes the report when it is complete.
 fn beside(path: &Path) -> Result<tempfile::NamedTempFile> {
     if path.is_dir() {
@@ -55,6 +62,9 @@ fn beside(path: &Path) -> Result<tempfile::NamedTempFile> {
     }
     if path.exists() && !path.is_file() {
         bail!("cannot write the report {}: it is no ordinary file; name another", path.display());
+    }
+    if path.exists() && !is_report(path) {
+        bail!("will not replace {}: it is no report; name another file", path.display());
     }
     let Some(name) = path.file_name() else {
         bail!("cannot write the report `{}`: it names no file", path.display());
@@ -123,7 +133,7 @@ mod tests {
     fn a_report_is_written_whole_and_replaces_an_older_one() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("report.html");
-        save(&path, "old").unwrap();
+        save(&path, "<!DOCTYPE html>old").unwrap();
         save(&path, "new").unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "new");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
@@ -137,6 +147,10 @@ mod tests {
         let missing = folder.path().join("no/such/report.html");
         assert!(text(&missing).contains(&missing.display().to_string()));
         assert!(text(Path::new("")).contains("names no file"));
+        let other = folder.path().join("host.toml");
+        std::fs::write(&other, "name = \"host\"").unwrap();
+        assert!(text(&other).contains("it is no report"));
+        std::fs::remove_file(&other).unwrap();
         check(Some(&folder.path().join("report.html"))).unwrap();
         check(None).unwrap();
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);

@@ -116,6 +116,10 @@ fn traces(args: &Args, vms: usize, seed: u64) -> Result<TraceSet> {
 }
 
 fn say_what_is_short(set: &TraceSet, vms: usize) {
+    let known = |column: &[Option<f32>]| column.iter().any(Option::is_some);
+    if !set.series.iter().any(|series| known(&series.cpu)) {
+        eprintln!("halcyon: {} has no CPU use; its GPU use stands in for it", set.source);
+    }
     if set.series.len() < vms {
         eprintln!(
             "halcyon: {} has {} VMs; they serve for {vms}, shifted in time",

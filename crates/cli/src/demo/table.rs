@@ -15,13 +15,13 @@ pub(super) fn render(comparison: &Comparison, colour: bool) -> String {
         .map(|row| row.policy.clone());
     let _ = writeln!(
         text,
-        "{:<13} {:>8} {:>8} {:>10} {:>11} {:>9} {:>10} {:>7} {:>17}",
-        "policy", "utility", "gap", "violations", "worst VM", "changes", "limit", "", "decision (µs)"
+        "{:<12} {:>7} {:>8} {:>8} {:>7} {:>8} {:>7} {:>14}",
+        "policy", "utility", "gap", "missed", "worst", "changes", "limit", "decision (µs)"
     );
     let _ = writeln!(
         text,
-        "{:<13} {:>8} {:>8} {:>10} {:>11} {:>9} {:>10} {:>7} {:>8} {:>8}",
-        "", "", "closed", "", "", "per hour", "cycles", "", "p50", "p99"
+        "{:<12} {:>7} {:>8} {:>8} {:>7} {:>8} {:>7} {:>7}{:>7}",
+        "", "", "closed", "", "VM", "an hour", "cycles", "p50", "p99"
     );
     for row in &comparison.policies {
         let line = line(row);
@@ -41,7 +41,7 @@ pub(super) fn render(comparison: &Comparison, colour: bool) -> String {
 fn line(row: &Row) -> String {
     let gap = row.gap_recovered.mean.map_or_else(|| "–".into(), |gap| format!("{:.1} %", 100.0 * gap));
     format!(
-        "{:<13} {:>8.4} {:>8} {:>8.2} % {:>11.4} {:>9.1} {:>10} {:>7} {:>8.1} {:>8.1}",
+        "{:<12} {:>7.4} {:>8} {:>6.2} % {:>7.4} {:>8.1} {:>7} {:>7.1}{:>7.1}",
         row.policy,
         row.utility.mean,
         gap,
@@ -49,7 +49,6 @@ fn line(row: &Row) -> String {
         row.worst_vm,
         row.changes_per_hour,
         row.limit_cycles,
-        "",
         row.decision_us.p50,
         row.decision_us.p99
     )

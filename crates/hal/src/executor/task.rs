@@ -272,6 +272,8 @@ impl<J> Site<'_, '_, J> {
 
     /// Generous: a slow change is not a failed one.
     pub(super) fn deadline(&self, step: &Step) -> HostTime {
-        self.log.now.saturating_add(self.driver.estimate(step).saturating_mul(3) + Duration::from_secs(10))
+        self.log.now.saturating_add(
+            self.driver.estimate(step).saturating_mul(3).saturating_add(Duration::from_secs(10)),
+        )
     }
 }

@@ -225,8 +225,9 @@ impl<'w> Bench<'w> {
     pub(crate) fn plan_for(&self, target: &Assignment) -> Plan {
         let world = self.machine.world;
         let standing = Standing { snapshot: Generation(0), plan: self.plan };
-        let difference = diff(world, &self.machine.assignment, target);
-        approve(world, standing, &Proposal::default(), difference).expect("the plan keeps the rules")
+        let held = &self.machine.assignment;
+        approve(world, standing, &Proposal::default(), held, diff(world, held, target))
+            .expect("the plan keeps the rules")
     }
 
     pub(crate) fn submit(&mut self, plan: &Plan) {

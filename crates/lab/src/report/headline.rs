@@ -48,7 +48,7 @@ fn result(view: &View<'_>) -> String {
         Some(_) => {
             format!("No policy beats the static assignment here; <em>{name}</em> comes closest{misses}")
         }
-        None => format!("The static assignment is as good as it gets here; there is no gap to close{misses}"),
+        None => format!("No policy that was tried does better here than the static assignment{misses}"),
     }
 }
 

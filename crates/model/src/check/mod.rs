@@ -1,4 +1,4 @@
-//! The independent judge of every plan, and of every instant between two plans.
+//! The independent judge of every plan, and in tests of every instant between two plans.
 //!
 //! The checker shares no arithmetic with the ledger, the projection or the diff: it adds up an
 //! [`Assignment`] from scratch and applies one named rule for each thing that must always hold.

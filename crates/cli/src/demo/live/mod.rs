@@ -78,7 +78,10 @@ pub(super) fn watch(
     stopwatch: &(dyn Stopwatch + Sync),
     stop: &AtomicBool,
 ) -> Result<Watched> {
-    let mut stage = Stage::new(scenario, policy, record)?;
+    let mut stage = Stage::new(scenario, policy, record, stop)?;
+    if stop.load(Ordering::Relaxed) {
+        return Ok(Watched::Interrupted);
+    }
     let speed = speed.unwrap_or_else(|| (scenario.duration.as_secs_f64() / WATCHED_S).max(1.0));
     let pace = Pace::new(speed, scenario.parameters.step, stopwatch.elapsed());
     let slot = Slot::new(stage.scene(pace.tempo()));

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use halcyon_control::{Outcome, Stopwatch};
@@ -41,10 +42,15 @@ pub(super) struct Stage {
 
 impl Stage {
     /// Starts both runs.
-    pub(super) fn new(scenario: &Scenario, policy: &str, record: bool) -> Result<Self, RunError> {
+    pub(super) fn new(
+        scenario: &Scenario,
+        policy: &str,
+        record: bool,
+        stop: &AtomicBool,
+    ) -> Result<Self, RunError> {
         let window = scenario.parameters.window;
         Ok(Self {
-            watched: Run::new(scenario, policy, record)?,
+            watched: Run::stoppable(scenario, policy, record, stop)?,
             fixed: Run::new(scenario, FIXED, record)?,
             of_watched: Track::default(),
             of_fixed: Track::default(),

@@ -1,5 +1,6 @@
 //! Frames of a real run, keys, and screens of any size.
 
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use halcyon_control::Stopwatch;
@@ -38,7 +39,7 @@ fn scenario(vms: usize, minutes: u64) -> Scenario {
 
 /// The scene of a run of 20 minutes, ten of which have passed.
 fn scene(vms: usize) -> Scene {
-    let mut stage = Stage::new(&scenario(vms, 20), "reactive", false).unwrap();
+    let mut stage = Stage::new(&scenario(vms, 20), "reactive", false, &AtomicBool::new(false)).unwrap();
     let tempo = Tempo { speed: 360.0, paused: false };
     for step in 0..600 {
         stage.tick(&Still).unwrap();
@@ -118,7 +119,7 @@ fn the_worst_vm_comes_first_when_asked_for() {
 #[test]
 fn watching_changes_nothing() {
     let scenario = scenario(8, 5);
-    let mut stage = Stage::new(&scenario, "reactive", false).unwrap();
+    let mut stage = Stage::new(&scenario, "reactive", false, &AtomicBool::new(false)).unwrap();
     for _ in 0..100 {
         stage.tick(&Still).unwrap();
         stage.scene(Tempo { speed: 1.0, paused: false });
