@@ -180,6 +180,7 @@ pub(super) fn write_detail(out: &mut String, view: &View<'_>) {
         );
     }
     out.push_str("</p>\n<div id=\"panels\">");
+    let axis = time_axis(view.seconds());
     let panels =
         [("cpu", "CPU, cores"), ("memory", "Memory, GiB"), ("io", "Devices, MB/s"), ("utility", "Utility")];
     for (id, title) in panels {
@@ -188,10 +189,10 @@ pub(super) fn write_detail(out: &mut String, view: &View<'_>) {
             "<div class=\"panel\"><h3>{title} <span class=\"keys\" id=\"keys-{id}\"></span></h3><div class=\"figure\">\
              <div class=\"yaxis\" id=\"y-{id}\" aria-hidden=\"true\"></div><div class=\"plot\" data-panel=\"{id}\">\
              <svg xmlns=\"http://www.w3.org/2000/svg\" id=\"plot-{id}\" viewBox=\"0 0 1000 1000\" preserveAspectRatio=\"none\" role=\"img\">\
-             <title>{title} of the chosen VM over time</title></svg><div class=\"cursor\" hidden=\"\"></div></div></div></div>"
+             <title>{title} of the chosen VM over time</title></svg><div class=\"cursor\" hidden=\"\"></div></div>{axis}</div></div>"
         );
     }
     out.push_str("<div class=\"panel\"><h3>Changes of this VM</h3><div class=\"figure\"><div class=\"plot marks\" id=\"marks\"></div>");
-    out.push_str(&time_axis(view.seconds()));
+    out.push_str(&axis);
     out.push_str("</div></div></div>\n<p class=\"readout\" id=\"detail-readout\" aria-live=\"polite\">&#160;</p>\n</section>\n");
 }

@@ -173,10 +173,11 @@ impl<'a> Drawing<'a> {
         let label = format!("{} <tspan class=\"soft\">{}</tspan>", short(&device.name, 13), device.class);
         self.node(x, y, end - x, &label, "device");
         let (before, after) = (self.owner(device, &self.view.scenario.start), self.owner(device, self.end));
-        let changed = if before == after { "" } else { " changed" };
+        let (changed, dot) =
+            if before == after { ("", "") } else { (" changed", "<tspan class=\"dot\">● </tspan>") };
         let _ = write!(
             self.svg,
-            "<text x=\"{:.1}\" y=\"{:.1}\">{}</text><text class=\"after{changed}\" x=\"{:.1}\" y=\"{:.1}\">{}</text>",
+            "<text x=\"{:.1}\" y=\"{:.1}\">{}</text><text class=\"after{changed}\" x=\"{:.1}\" y=\"{:.1}\">{dot}{}</text>",
             end + 14.0,
             y + 4.0,
             short(&before, 24),

@@ -40,7 +40,10 @@ pub(super) fn time_axis(seconds: f64) -> String {
     let mut out = String::from("<div class=\"xaxis\" aria-hidden=\"true\">");
     for at in ticks(seconds) {
         let label = if seconds > 172_800.0 { format!("{:.0} h", at / 3600.0) } else { clock(at) };
-        let _ = write!(out, "<span style=\"left:{:.2}%\">{label}</span>", 100.0 * at / seconds.max(1.0));
+        let left = 100.0 * at / seconds.max(1.0);
+        // The label at the end stays inside, clear of what is next to the figure.
+        let last = if left > 97.0 { " class=\"last\"" } else { "" };
+        let _ = write!(out, "<span{last} style=\"left:{left:.2}%\">{label}</span>");
     }
     out.push_str("</div>");
     out

@@ -37,10 +37,12 @@ fn result(view: &View<'_>) -> String {
         return "Nothing to compare: only one policy ran.".into();
     };
     let name = escape(&best.policy);
+    let shown = view.shown.iter().find(|shown| shown.name == best.policy);
+    let colour = shown.map_or("inherit", |shown| &shown.colour);
     let misses = view.row("static").map_or_else(String::new, |base| misses(base, best));
     match best.gap_recovered.mean {
         Some(gap) if gap > 0.0 => format!(
-            "<em>{name}</em> closes <em>{:.0}&#160;%</em> of the gap between the static assignment and a clairvoyant{misses}",
+            "<em style=\"color:{colour}\">{name}</em> closes <em style=\"color:{colour}\">{:.0}&#160;%</em> of the gap between the static assignment and a clairvoyant{misses}",
             100.0 * gap
         ),
         Some(_) => {

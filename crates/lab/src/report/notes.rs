@@ -29,12 +29,12 @@ pub(super) fn write(out: &mut String, view: &View<'_>) {
     out.push_str("</section>\n");
 }
 
-/// Length of time of one bar: an hour, or as much longer or shorter as fits.
+/// Length of time of one bar: an hour, less for a short run, more for one of days.
 fn bar_seconds(seconds: f64) -> f64 {
     const STEPS: [f64; 6] = [60.0, 300.0, 900.0, 3600.0, 21_600.0, 86_400.0];
     #[allow(clippy::cast_precision_loss)]
     let most = MOST_BARS as f64;
-    let from = if seconds < 14_400.0 { 0 } else { 3 };
+    let from = if seconds < 43_201.0 { 0 } else { 3 };
     STEPS[from..].iter().copied().find(|step| seconds / step <= most).unwrap_or(seconds / most)
 }
 

@@ -27,7 +27,7 @@
       if (!colour) return [document.createTextNode(text)];
       const swatch = make('i', '', 'swatch');
       swatch.style.setProperty('--c', colour);
-      return [swatch, document.createTextNode(text)];
+      return [document.createTextNode(' '), swatch, document.createTextNode(text)];
     }));
   };
   const hover = (plot, count, step, show, clear) => {

@@ -7,6 +7,8 @@ use super::view::{CLASSES, View, class, objective};
 
 /// VMs in the table; of more, those that gain most and those that lose most are shown.
 const MOST_ROWS: usize = 64;
+/// VMs that are this well off before and after are counted, not drawn.
+const STEADY: f64 = 0.995;
 
 pub(super) fn write(out: &mut String, view: &View<'_>) {
     let base = escape(view.shown[view.base].name);
@@ -29,7 +31,10 @@ fn policy(out: &mut String, view: &View<'_>, policy: usize) {
     let left_out = order.len().saturating_sub(MOST_ROWS);
     let won = order.iter().filter(|vm| view.gain(policy, **vm) > 0.005).count();
     let lost = order.iter().filter(|vm| view.gain(policy, **vm) < -0.005).count();
-    let _ = write!(out, "<p class=\"note\"><b>{won}</b> VMs gain, <b>{lost}</b> lose more than 0.005.");
+    let _ = write!(
+        out,
+        "<p class=\"note\">VMs that gain more than 0.005: <b>{won}</b>; that lose more: <b>{lost}</b>."
+    );
     if left_out > 0 {
         order.drain(MOST_ROWS / 2..order.len() - MOST_ROWS / 2);
         let _ = write!(
@@ -58,7 +63,9 @@ fn policy(out: &mut String, view: &View<'_>, policy: usize) {
         let means = (mean(view, view.base, &all), mean(view, policy, &all));
         let title = format!("{} <small>{} VMs</small>", name, all.len());
         row(out, &title, means, " class=\"class\"");
-        for vm in order.iter().copied().filter(in_class) {
+        let (unmoved, moved): (Vec<usize>, Vec<usize>) =
+            order.iter().copied().filter(in_class).partition(|vm| is_steady(view, policy, *vm));
+        for vm in moved {
             let spec = &view.scenario.guests[vm].spec;
             let title = format!(
                 "<span title=\"{} · {} vCPUs · {}\">{}</span>",
@@ -69,9 +76,21 @@ fn policy(out: &mut String, view: &View<'_>, policy: usize) {
             );
             row(out, &title, (view.utility(view.base, vm), view.utility(policy, vm)), "");
         }
+        if !unmoved.is_empty() {
+            let _ = write!(
+                out,
+                "<tr><td colspan=\"5\" class=\"steady\">{} more stay at {STEADY} or above</td></tr>",
+                unmoved.len()
+            );
+        }
         out.push_str("</tbody>\n");
     }
     out.push_str("</table>\n");
+}
+
+/// Whether there is nothing to see of a VM.
+fn is_steady(view: &View<'_>, policy: usize, vm: usize) -> bool {
+    view.utility(view.base, vm) >= STEADY && view.utility(policy, vm) >= STEADY
 }
 
 /// Weighted as in the score.
