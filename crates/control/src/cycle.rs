@@ -202,7 +202,13 @@ impl<J: Journal> Cycle<J> {
         let world = World { capabilities: &capabilities, ..inventory.world() };
         let standing = Standing { snapshot: self.snapshot.generation, plan: self.plan };
         let frozen = self.frozen(inventory, now);
-        let view = View { world, snapshot: &self.snapshot, history: &self.history, frozen };
+        let view = View {
+            world,
+            snapshot: &self.snapshot,
+            history: &self.history,
+            frozen,
+            profiles: &inventory.profiles,
+        };
         let proposal = self.policy.decide(&view);
         let took = stopwatch.elapsed().saturating_sub(started);
         let fault = if self.config.deadline.is_some_and(|deadline| took > deadline) {

@@ -29,7 +29,7 @@ struct Instant {
 impl Instant {
     fn new(host: Random, assignment: Assignment) -> Self {
         let Random { topology, vms, capabilities } = host;
-        let inventory = Arc::new(Inventory { topology, vms, capabilities });
+        let inventory = Arc::new(Inventory { topology, vms, capabilities, profiles: Arc::default() });
         Self { inventory, assignment, now: HostTime::ZERO, broken: false, begun: Vec::new() }
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use halcyon_model::profile::Profiles;
 use halcyon_model::{Capabilities, Snapshot, Step, Topology, VmSpec, World};
 
 /// What a host has and may do. Replaced as a whole when VMs come or go.
@@ -14,6 +15,8 @@ pub struct Inventory {
     pub vms: Vec<VmSpec>,
     /// What can be changed on it.
     pub capabilities: Capabilities,
+    /// What is known of the programs that VMs run.
+    pub profiles: Arc<Profiles>,
 }
 
 impl Inventory {

@@ -18,6 +18,7 @@ pub mod fair;
 pub mod ids;
 pub mod ledger;
 pub mod plan;
+pub mod profile;
 pub mod project;
 pub mod proposal;
 pub mod snapshot;

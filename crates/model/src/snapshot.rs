@@ -37,6 +37,8 @@ pub struct VmSample {
     pub counters: VmCounters,
     /// Memory that it has touched lately (guest statistics or page ageing).
     pub working_set: Option<ByteSize>,
+    /// Last-level cache that it fills (resctrl's `llc_occupancy`).
+    pub cache: Option<ByteSize>,
     /// The objective as the operator's own measurement sees it, where there is one.
     pub signal: Option<ObjectiveSignal>,
     /// Until when a refused change should not be asked for again.
@@ -56,6 +58,8 @@ pub struct VmCounters {
     pub io_stalled_us: Option<u64>,
     /// Bytes moved to and from memory.
     pub memory_bytes: Option<u64>,
+    /// Time that its GPU slices were busy, in microseconds.
+    pub gpu_busy_us: Option<u64>,
     /// Bytes moved through the fabric, by device.
     pub device_bytes: Vec<(DeviceId, u64)>,
 }
@@ -82,6 +86,8 @@ pub struct VmRates {
     pub io_stalled: Option<f64>,
     /// Memory traffic.
     pub memory_bandwidth: Option<Bandwidth>,
+    /// Share of the time that its GPU slices were busy, 0 to 1.
+    pub gpu: Option<f64>,
 }
 
 fn rate(before: Option<u64>, after: Option<u64>, elapsed: Duration, scale: f64) -> Option<f64> {
@@ -104,6 +110,7 @@ impl VmRates {
             io_stalled: rate(before.io_stalled_us, after.io_stalled_us, elapsed, 1e-6),
             memory_bandwidth: rate(before.memory_bytes, after.memory_bytes, elapsed, 1.0)
                 .map(Bandwidth::from_f64),
+            gpu: rate(before.gpu_busy_us, after.gpu_busy_us, elapsed, 1e-6),
         }
     }
 }

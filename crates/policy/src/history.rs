@@ -74,6 +74,10 @@ pub struct Estimate {
     pub memory_stalled: Window,
     /// Share of the time stalled for devices.
     pub io_stalled: Window,
+    /// Last-level cache that it fills, in bytes.
+    pub cache: Window,
+    /// Share of the time that its GPU slices were busy.
+    pub gpu: Window,
 }
 
 /// What all VMs did lately.
@@ -109,6 +113,9 @@ impl History {
             tracked.estimate.append(&rates);
             if let Some(size) = sample.working_set {
                 tracked.estimate.working_set.push(size.as_f64());
+            }
+            if let Some(size) = sample.cache {
+                tracked.estimate.cache.push(size.as_f64());
             }
             for (device, _) in &sample.counters.device_bytes {
                 let rate = device_rate(&tracked.counters, &sample.counters, *device, elapsed);
@@ -167,6 +174,9 @@ impl Estimate {
         }
         if let Some(stalled) = rates.io_stalled {
             self.io_stalled.push(stalled);
+        }
+        if let Some(busy) = rates.gpu {
+            self.gpu.push(busy);
         }
     }
 }

@@ -8,6 +8,7 @@ pub use fixed::{Proportional, Reservation, Static};
 pub use history::{Estimate, History, Window};
 pub use reactive::{Foresight, Reactive, Tuning};
 
+use halcyon_model::profile::{Application, Profiles};
 use halcyon_model::{Families, Proposal, Snapshot, World};
 
 /// What a policy sees.
@@ -21,6 +22,16 @@ pub struct View<'a> {
     pub history: &'a History,
     /// Families that cannot change in this cycle; wishes for them are ignored.
     pub frozen: Families,
+    /// What is known of the programs that VMs run.
+    pub profiles: &'a Profiles,
+}
+
+impl<'a> View<'a> {
+    /// What is known of the program of the VM at `position`.
+    #[must_use]
+    pub fn application(&self, position: usize) -> Option<&'a Application> {
+        self.profiles.get(self.world.vms[position].application.as_deref()?)
+    }
 }
 
 /// Decides who gets what.

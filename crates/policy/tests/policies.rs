@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use halcyon_model::describe::parse_host;
+use halcyon_model::profile::Profiles;
 use halcyon_model::{
     Assignment, Bandwidth, Bounds, ByteSize, Capabilities, Families, Generation, MilliCpu, Objective,
     Proposal, Snapshot, Topology, VmCounters, VmId, VmSample, VmSpec, Weight, World, admit, project,
@@ -19,6 +20,7 @@ struct Bench {
     snapshot: Snapshot,
     history: History,
     policy: Box<dyn Policy + Send>,
+    profiles: Profiles,
 }
 
 fn vm(id: u32, weight: u32) -> VmSpec {
@@ -58,7 +60,15 @@ impl Bench {
         let samples = vms.iter().map(sample).collect();
         let snapshot = Snapshot { assignment: start, vms: samples, ..Snapshot::default() };
         let policy = by_name(policy).expect("there is such a policy");
-        Self { topology, vms, capabilities, snapshot, history: History::new(), policy }
+        Self {
+            topology,
+            vms,
+            capabilities,
+            snapshot,
+            history: History::new(),
+            policy,
+            profiles: Profiles::default(),
+        }
     }
 
     /// A second passes in which each VM uses so many thousandths of a core; what the policy then says.
@@ -73,7 +83,13 @@ impl Bench {
         }
         self.history.record(&self.snapshot);
         let world = World { topology: &self.topology, vms: &self.vms, capabilities: &self.capabilities };
-        let view = View { world, snapshot: &self.snapshot, history: &self.history, frozen: Families::NONE };
+        let view = View {
+            world,
+            snapshot: &self.snapshot,
+            history: &self.history,
+            frozen: Families::NONE,
+            profiles: &self.profiles,
+        };
         let proposal = self.policy.decide(&view);
         assert_eq!(proposal.based_on, self.snapshot.generation);
         self.snapshot.assignment = project(world, &self.snapshot.assignment, Families::NONE, &proposal);

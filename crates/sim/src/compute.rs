@@ -82,7 +82,7 @@ impl SimHost {
         let Compute { claims, parts, asked, .. } = &mut self.compute;
         asked.iter_mut().for_each(Vec::clear);
         for (position, (vm, holding)) in self.vms.iter_mut().zip(&self.assignment.holdings).enumerate() {
-            let wanted = vm.cpu * vm.efficiency * vm.workload.application.memory_bytes;
+            let wanted = vm.cpu * vm.efficiency * vm.traffic;
             vm.memory_factor = 1.0;
             vm.memory_traffic = wanted.min(holding.memory_bandwidth.ceiling.as_f64());
             if wanted <= 0.0 {
@@ -111,7 +111,7 @@ impl SimHost {
             }
         }
         for vm in &mut self.vms {
-            let wanted = vm.cpu * vm.efficiency * vm.workload.application.memory_bytes;
+            let wanted = vm.cpu * vm.efficiency * vm.traffic;
             vm.memory_traffic = wanted * vm.memory_factor;
         }
     }

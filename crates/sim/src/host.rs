@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use halcyon_hal::{Inventory, Observe, ObserveError};
+use halcyon_model::profile::Profiles;
 use halcyon_model::{
     Assignment, ByteSize, Capabilities, DeviceId, HostTime, Objective, Snapshot, Topology, Violations, VmId,
     VmSample, VmSpec, check,
@@ -24,6 +25,20 @@ pub struct Guest {
     pub spec: VmSpec,
     /// Its program and demand.
     pub workload: Workload,
+    /// When it starts.
+    pub arrives: Duration,
+    /// When it stops, if it does.
+    pub leaves: Option<Duration>,
+    /// Whether its response times are measured, and so seen by the policy.
+    pub signal: bool,
+}
+
+impl Guest {
+    /// A VM that is there from the start and stays, and whose response times nobody measures.
+    #[must_use]
+    pub const fn new(spec: VmSpec, workload: Workload) -> Self {
+        Self { spec, workload, arrives: Duration::ZERO, leaves: None, signal: false }
+    }
 }
 
 /// What a VM is doing in the present step, for people to look at.
@@ -64,6 +79,8 @@ pub(crate) struct Vm {
     /// Work per second of one core, 0 to 1: distance and paging.
     pub(crate) efficiency: f64,
     paging: f64,
+    /// Memory traffic per unit of work, in bytes.
+    pub(crate) traffic: f64,
     pub(crate) cpu_wanted: f64,
     pub(crate) cpu: f64,
     /// CPU time that it could have had, in cores.
@@ -131,7 +148,7 @@ impl SimHost {
     ) -> Result<Self, Violations> {
         let (specs, workloads): (Vec<_>, Vec<_>) =
             guests.into_iter().map(|guest| (guest.spec, guest.workload)).unzip();
-        let inventory = Inventory { topology, vms: specs, capabilities };
+        let inventory = Inventory { topology, vms: specs, capabilities, profiles: Arc::default() };
         check(inventory.world(), &start)?;
         let vms = inventory.vms.iter().zip(workloads).zip(&start.holdings);
         let vms = vms.map(|((spec, workload), holding)| {
@@ -153,6 +170,14 @@ impl SimHost {
             parameters,
             inventory: Arc::new(inventory),
         })
+    }
+
+    /// The same host, where it is known how programs respond.
+    #[must_use]
+    pub fn with_profiles(mut self, profiles: Arc<Profiles>) -> Self {
+        let inventory = Inventory { profiles, ..Inventory::clone(&self.inventory) };
+        self.inventory = Arc::new(inventory);
+        self
     }
 
     /// Simulated time since the start.
@@ -278,7 +303,8 @@ fn alone(topology: &Topology, spec: &VmSpec, workload: &Workload, parameters: &P
         })
         .sum();
     let cpu = spec.cpu.limit.as_f64() / 1000.0;
-    let memory = per(spec.memory_bandwidth.limit.as_f64(), application.memory_bytes);
+    let memory =
+        per(spec.memory_bandwidth.limit.as_f64(), application.response.cache.effect(f64::MAX).traffic);
     let io = per(parameters.paravirtual_bytes_s + devices, application.io_bytes);
     cpu.min(memory).min(io)
 }
@@ -286,6 +312,7 @@ fn alone(topology: &Topology, spec: &VmSpec, workload: &Workload, parameters: &P
 impl Vm {
     fn new(workload: Workload, seed: u64, id: VmId, memory: f64, alone: f64) -> Self {
         Self {
+            traffic: workload.application.response.cache.effect(f64::MAX).traffic,
             workload,
             burst: Burst::new(seed, u64::from(id.0)),
             arrival: 0.0,

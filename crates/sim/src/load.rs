@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use halcyon_model::profile::Response;
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg32;
 
@@ -12,10 +13,12 @@ pub struct Application {
     pub name: String,
     /// Work of one request.
     pub request: Duration,
-    /// Memory traffic per unit of work, in bytes.
-    pub memory_bytes: f64,
     /// Device traffic per unit of work, in bytes.
     pub io_bytes: f64,
+    /// GPU time per unit of work, in seconds of a whole GPU.
+    pub gpu_seconds: f64,
+    /// How it responds to what it holds; memory traffic follows from the cache.
+    pub response: Response,
 }
 
 /// Demand over time, as means over intervals of equal length. It repeats from the start when it ends.

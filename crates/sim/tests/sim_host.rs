@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use halcyon_hal::{Actuate, Observe, Progress};
 use halcyon_model::describe::parse_host;
+use halcyon_model::profile::{CacheResponse, Response};
 use halcyon_model::{
     Assignment, Bandwidth, Bounds, ByteSize, Capabilities, ChangeKind, Control, DeviceClass, DeviceHolding,
     DeviceId, DeviceWish, Grant, Lanes, LinkId, MilliCpu, NodeId, Objective, Snapshot, Step, Topology, VmId,
@@ -16,6 +17,11 @@ const TWO_SOCKET: &str = include_str!("../../../examples/hosts/two-socket.toml")
 
 fn topology() -> Topology {
     parse_host(TWO_SOCKET).expect("the demo host is described well").topology
+}
+
+/// A program that moves so many bytes per unit of work, whatever cache it holds.
+fn moving(traffic: f64) -> Response {
+    Response { cache: CacheResponse::flat(traffic), gpu: None, paging: None }
 }
 
 fn guest(id: u32, work: &[f32], objective: Objective) -> Guest {
@@ -37,12 +43,13 @@ fn guest(id: u32, work: &[f32], objective: Objective) -> Guest {
     let application = Application {
         name: "test".into(),
         request: Duration::from_millis(5),
-        memory_bytes: 1.0e9,
         io_bytes: 0.0,
+        gpu_seconds: 0.0,
+        response: moving(1.0e9),
     };
     let working_set = vec![8.0 * 1024.0 * 1024.0 * 1024.0; work.len()];
     let demand = Demand { interval: Duration::from_secs(60), work: work.to_vec(), working_set };
-    Guest { spec, workload: Workload { application, demand } }
+    Guest::new(spec, Workload { application, demand })
 }
 
 const LATENCY: Objective = Objective::Latency { p99: Duration::from_millis(30) };
@@ -182,7 +189,7 @@ fn throttle_and_full_channels_both_slow_down() {
     // Eight cores at 20 GB/s each on channels of 100 GB/s.
     let heavy = |ceiling_gb: u64| {
         let mut guest = guest(0, &[8.0], Objective::Throughput);
-        guest.workload.application.memory_bytes = 20.0e9;
+        guest.workload.application.response = moving(20.0e9);
         let mut host = host(vec![guest], calm(), |start| {
             start.holdings[0].memory_bandwidth.ceiling = Bandwidth::gb_per_s(ceiling_gb);
             // A quarter of its memory is behind the CXL link of 12 GB/s.
@@ -334,7 +341,7 @@ struct Amounts {
 /// A lone VM that needs CPU, memory, channels and a device.
 fn lone(amounts: Amounts, work: f32, objective: Objective) -> f64 {
     let mut guest = guest(0, &[work, 0.3 * work], objective);
-    guest.workload.application.memory_bytes = 4.0e9;
+    guest.workload.application.response = moving(4.0e9);
     guest.workload.application.io_bytes = 0.6e9;
     let parameters = Parameters { burst_sigma: 0.2, ..calm() };
     let host = host(vec![guest], parameters, |start| {

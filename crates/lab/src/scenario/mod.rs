@@ -2,8 +2,10 @@
 
 mod sketch;
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use halcyon_model::profile::Profiles;
 use halcyon_model::{
     AdmissionError, Assignment, Capabilities, ChangeKind, Control, Families, Snapshot, Topology, Violations,
     VmSpec, World, admit, project,
@@ -27,6 +29,8 @@ pub struct Scenario {
     pub capabilities: Capabilities,
     /// Its VMs, by id.
     pub guests: Vec<Guest>,
+    /// What policies may know of the programs that the VMs run.
+    pub profiles: Arc<Profiles>,
     /// What they hold at the start: the static assignment.
     pub start: Assignment,
     /// The constants of the model.
@@ -119,7 +123,7 @@ impl Scenario {
             let sketch = Sketch::for_spec(&spec, from, activity, position / series.len());
             let workload =
                 sketch.workload(f64::from(spec.vcpus), spec.memory.limit.as_f64(), traces.interval);
-            Guest { spec, workload }
+            Guest::new(spec, workload)
         });
         let guests = guests.collect();
         Self::new(traces.source.clone(), topology, capabilities, guests, draw)
@@ -130,14 +134,15 @@ impl Scenario {
     /// # Errors
     /// When the start is not feasible.
     pub fn host(&self) -> Result<SimHost, Violations> {
-        SimHost::new(
+        let host = SimHost::new(
             self.topology.clone(),
             self.capabilities.clone(),
             self.guests.clone(),
             self.start.clone(),
             self.parameters.clone(),
             self.seed,
-        )
+        )?;
+        Ok(host.with_profiles(Arc::clone(&self.profiles)))
     }
 
     /// A scenario of given VMs, ordered by id, starting from the static assignment.
@@ -158,6 +163,7 @@ impl Scenario {
             topology,
             capabilities,
             guests,
+            profiles: Arc::default(),
             start,
             parameters: Parameters::default(),
             seed: draw.seed,
@@ -184,10 +190,16 @@ fn start(
     let world = World { topology, vms, capabilities: &capabilities };
     let mut snapshot = Snapshot { assignment: admit(world)?, ..Snapshot::default() };
     let history = History::new();
-    let mut policy = Static::default();
+    let (profiles, mut policy) = (Profiles::default(), Static::default());
     // Devices are handed out in the first round and their bandwidth in the second.
     for _ in 0..2 {
-        let view = View { world, snapshot: &snapshot, history: &history, frozen: Families::NONE };
+        let view = View {
+            world,
+            snapshot: &snapshot,
+            history: &history,
+            frozen: Families::NONE,
+            profiles: &profiles,
+        };
         let proposal = policy.decide(&view);
         snapshot.assignment = project(world, &snapshot.assignment, Families::NONE, &proposal);
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use halcyon_model::profile::{CacheResponse, Response};
 use halcyon_model::topology::DeviceClass;
 use halcyon_model::{
     Bandwidth, Bounds, ByteSize, DeviceWish, MilliCpu, Objective, Topology, VmId, VmSpec, Weight,
@@ -222,7 +223,7 @@ impl<'a> Sketch<'a> {
         let memory = (self.size * self.kind.memory * sizes.memory).clamp(least, sizes.most_memory.max(least));
         let workload = self.workload(vcpus, memory, interval);
         let spec = self.spec(position, vcpus as u32, ByteSize::from_f64(memory), topology);
-        Guest { spec, workload }
+        Guest::new(spec, workload)
     }
 
     #[allow(clippy::cast_possible_truncation)]
@@ -235,8 +236,13 @@ impl<'a> Sketch<'a> {
         let application = Application {
             name: self.kind.name.into(),
             request: Duration::from_secs_f64(self.kind.request_ms / 1000.0),
-            memory_bytes: self.kind.memory_bytes,
             io_bytes: self.io_bytes(vcpus),
+            gpu_seconds: 0.0,
+            response: Response {
+                cache: CacheResponse::flat(self.kind.memory_bytes),
+                gpu: None,
+                paging: None,
+            },
         };
         Workload { application, demand }
     }
