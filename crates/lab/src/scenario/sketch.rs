@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use halcyon_model::profile::{CacheResponse, Response};
+use halcyon_model::profile::Response;
 use halcyon_model::topology::DeviceClass;
 use halcyon_model::{
     Bandwidth, Bounds, ByteSize, DeviceWish, MilliCpu, Objective, Topology, VmId, VmSpec, Weight,
@@ -238,11 +238,7 @@ impl<'a> Sketch<'a> {
             request: Duration::from_secs_f64(self.kind.request_ms / 1000.0),
             io_bytes: self.io_bytes(vcpus),
             gpu_seconds: 0.0,
-            response: Response {
-                cache: CacheResponse::flat(self.kind.memory_bytes),
-                gpu: None,
-                paging: None,
-            },
+            response: Response::flat(self.kind.memory_bytes),
         };
         Workload { application, demand }
     }
