@@ -141,7 +141,6 @@ pub(super) const KINDS: [Kind; 8] = [
         memory: 4.0,
         gpu: true,
         programs: &[],
-        ..PLAIN
     },
     Kind {
         name: "inference",
