@@ -88,6 +88,11 @@ pub(super) fn live(guests: &mut [Guest], draw: &Draw) {
         if churns < draw.churn {
             (guest.arrives, guest.leaves) = stay;
         }
+        // What a VM must have plugged in before it boots is there from the start.
+        let plugged = guest.spec.devices.iter().any(|wish| wish.count.reservation > 0);
+        if plugged || guest.spec.gpu_slices.reservation > 0 {
+            guest.arrives = Duration::ZERO;
+        }
     }
 }
 
