@@ -1,6 +1,7 @@
 //! A host, the VMs on it, what they are asked to do, and the seed: all that a run depends on.
 
 mod draw;
+mod file;
 mod gpus;
 mod kinds;
 mod lots;
@@ -21,13 +22,14 @@ use halcyon_sim::trace::{Series, TraceSet};
 use halcyon_sim::{Guest, Parameters, SimHost};
 
 pub use draw::{Draw, default_vms};
+pub use file::{FileError, MOST_SCENARIO_BYTES, SCHEMA};
 use lots::stream;
 use series::activity;
 use sizes::{sizes, working_set_factor};
 use sketch::{Sketch, Studio};
 
 /// All that a run depends on.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Scenario {
     /// Where the demand comes from.
     pub source: String,
@@ -47,6 +49,8 @@ pub struct Scenario {
     pub seed: u64,
     /// How long a run lasts.
     pub duration: Duration,
+    /// The text that describes the host, where it is known; only then can the scenario be written.
+    pub description: Option<Arc<str>>,
 }
 
 /// Why there is no such scenario.
@@ -157,6 +161,13 @@ impl Scenario {
         Ok(Self { profiles, ..scenario })
     }
 
+    /// The same scenario, where the text that describes its host is known.
+    #[must_use]
+    pub fn with_description(mut self, host: &str) -> Self {
+        self.description = Some(Arc::from(host));
+        self
+    }
+
     /// The simulated host at the start of a run.
     ///
     /// # Errors
@@ -196,6 +207,7 @@ impl Scenario {
             parameters: Parameters::default(),
             seed: draw.seed,
             duration: draw.duration,
+            description: None,
         })
     }
 }
