@@ -2,11 +2,7 @@
 
 use std::time::Duration;
 
-<<<<<<< HEAD
-use halcyon_model::profile::Response;
-=======
-use halcyon_model::profile::{self, CacheResponse, GpuResponse, Profiles, Response};
->>>>>>> 5f2177a1862e28a37759f4e67af48e23282a09e0
+use halcyon_model::profile::{self, GpuResponse, Profiles, Response};
 use halcyon_model::topology::DeviceClass;
 use halcyon_model::{Bandwidth, Bounds, ByteSize, DeviceId, DeviceWish, Topology, VmId, VmSpec, Weight};
 use halcyon_sim::trace::Series;
@@ -25,7 +21,7 @@ const UNLABELLED: usize = 5;
 /// What a program makes of GPU slices where none was measured. A choice: a quarter of its time does not
 /// depend on them, and it needs the memory of the smallest common instance.
 const ANY_GPU: GpuResponse =
-    GpuResponse { whole: 7, fixed: 0.25, scaling: 1.0, memory: ByteSize::new(5_000_000_000) };
+    GpuResponse { whole: 7, fixed: 0.25, bandwidth: 0.0, memory: ByteSize::new(5_000_000_000) };
 
 /// What all sketches of a draw have in common.
 pub(super) struct Studio<'a> {
@@ -164,7 +160,7 @@ impl Sketch<'_> {
 
     /// What its program makes of cache and GPU slices.
     fn response(&self) -> Response {
-        let flat = Response { cache: CacheResponse::flat(self.kind.memory_bytes), gpu: None, paging: None };
+        let flat = Response::flat(self.kind.memory_bytes);
         let known = self.program.map_or(flat, |program| program.response);
         Response { gpu: self.gpu.map(|_| known.gpu.unwrap_or(ANY_GPU)), ..known }
     }
@@ -189,17 +185,10 @@ impl Sketch<'_> {
         };
         let application = Application {
             name: self.kind.name.into(),
-<<<<<<< HEAD
-            request: Duration::from_secs_f64(self.kind.request_ms / 1000.0),
-            io_bytes: self.io_bytes(vcpus),
-            gpu_seconds: 0.0,
-            response: Response::flat(self.kind.memory_bytes),
-=======
             request: micros(self.kind.request_ms / 1000.0),
             io_bytes: round4(self.io_bytes(cores)),
             gpu_seconds: round4(self.gpu_seconds(cores)),
             response: self.response(),
->>>>>>> 5f2177a1862e28a37759f4e67af48e23282a09e0
         };
         Workload { application, demand }
     }

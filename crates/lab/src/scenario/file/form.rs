@@ -44,6 +44,7 @@ pub(super) struct ProfileForm {
     pub(super) cache: Spanned<CacheForm>,
     pub(super) gpu: Option<Spanned<GpuForm>>,
     pub(super) paging: Option<Spanned<f64>>,
+    pub(super) cpu_per_gpu: Option<Spanned<f64>>,
 }
 
 /// Everything of one VM that a VM file does not have, as tables of `vm`.
@@ -80,11 +81,13 @@ pub(super) struct ProgramForm {
     pub(super) cache: Spanned<CacheForm>,
     pub(super) gpu: Option<Spanned<GpuForm>>,
     pub(super) paging: Option<Spanned<f64>>,
+    pub(super) cpu_per_gpu: Option<Spanned<f64>>,
 }
 
 #[derive(Deserialize, Serialize, Clone, Copy)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CacheForm {
+    pub(super) limit_misses: f64,
     pub(super) least_misses: f64,
     pub(super) most_misses: f64,
     pub(super) half: f64,
@@ -93,6 +96,7 @@ pub(super) struct CacheForm {
     pub(super) cycles_per_miss: f64,
     pub(super) bytes_per_miss: f64,
     pub(super) clock: f64,
+    pub(super) footprint: Option<f64>,
 }
 
 #[derive(Deserialize, Serialize, Clone, Copy)]
@@ -100,7 +104,7 @@ pub(super) struct CacheForm {
 pub(super) struct GpuForm {
     pub(super) whole: u32,
     pub(super) fixed: f64,
-    pub(super) scaling: f64,
+    pub(super) bandwidth: f64,
     pub(super) memory: ByteSize,
 }
 

@@ -20,11 +20,13 @@ pub(super) fn response(
     cache: &toml::Spanned<CacheForm>,
     gpu: Option<&toml::Spanned<GpuForm>>,
     paging: Option<&toml::Spanned<f64>>,
+    cpu_per_gpu: Option<&toml::Spanned<f64>>,
 ) -> Result<Response, Complaint> {
     Ok(Response {
         cache: cache_response(cache)?,
         gpu: gpu.map(gpu_response).transpose()?,
         paging: paging.map(|value| number("paging", value, 0.0, MOST)).transpose()?,
+        cpu_per_gpu: cpu_per_gpu.map(|value| number("cpu_per_gpu", value, 1e-3, MOST_CORES)).transpose()?,
     })
 }
 
@@ -32,7 +34,8 @@ fn cache_response(form: &toml::Spanned<CacheForm>) -> Result<CacheResponse, Comp
     let cache = form.get_ref();
     let tiny = f64::MIN_POSITIVE;
     let figures = [
-        ("least_misses", cache.least_misses, 0.0),
+        ("limit_misses", cache.limit_misses, 0.0),
+        ("least_misses", cache.least_misses, cache.limit_misses.max(0.0)),
         ("most_misses", cache.most_misses, cache.least_misses.max(0.0)),
         ("half", cache.half, tiny),
         ("steepness", cache.steepness, tiny),
@@ -40,6 +43,7 @@ fn cache_response(form: &toml::Spanned<CacheForm>) -> Result<CacheResponse, Comp
         ("cycles_per_miss", cache.cycles_per_miss, 0.0),
         ("bytes_per_miss", cache.bytes_per_miss, 0.0),
         ("clock", cache.clock, tiny),
+        ("footprint", cache.footprint.unwrap_or(1.0), tiny),
     ];
     for (name, value, least) in figures {
         if !(least..=MOST).contains(&value) {
@@ -48,9 +52,10 @@ fn cache_response(form: &toml::Spanned<CacheForm>) -> Result<CacheResponse, Comp
             return Err(Complaint::at(form, problem));
         }
     }
-    let CacheForm { least_misses, most_misses, half, steepness, .. } = *cache;
-    let CacheForm { cycles, cycles_per_miss, bytes_per_miss, clock, .. } = *cache;
+    let CacheForm { limit_misses, least_misses, most_misses, half, steepness, .. } = *cache;
+    let CacheForm { cycles, cycles_per_miss, bytes_per_miss, clock, footprint, .. } = *cache;
     Ok(CacheResponse {
+        limit_misses,
         least_misses,
         most_misses,
         half,
@@ -59,20 +64,21 @@ fn cache_response(form: &toml::Spanned<CacheForm>) -> Result<CacheResponse, Comp
         cycles_per_miss,
         bytes_per_miss,
         clock,
+        footprint,
     })
 }
 
 fn gpu_response(form: &toml::Spanned<GpuForm>) -> Result<GpuResponse, Complaint> {
-    let GpuForm { whole, fixed, scaling, memory } = *form.get_ref();
+    let GpuForm { whole, fixed, bandwidth, memory } = *form.get_ref();
     let right = (1..=1024).contains(&whole)
         && (0.0..=1.0).contains(&fixed)
-        && (0.0..=10.0).contains(&scaling)
+        && (0.0..=1.0 - fixed + 1e-9).contains(&bandwidth)
         && memory <= halcyon_model::ByteSize::gib(1 << 20);
     if right {
-        return Ok(GpuResponse { whole, fixed, scaling, memory });
+        return Ok(GpuResponse { whole, fixed, bandwidth, memory });
     }
-    let problem = "gpu: needs `whole` from 1 to 1024, `fixed` from 0 to 1, `scaling` from 0 to 10 and a `memory` \
-                   that a GPU can have";
+    let problem = "gpu: needs `whole` from 1 to 1024, `fixed` from 0 to 1, `bandwidth` from 0 to \
+                   the rest of 1, and a `memory` that a GPU can have";
     Err(Complaint::at(form, problem))
 }
 
@@ -88,7 +94,7 @@ pub(super) fn application(form: &ProgramForm) -> Result<Application, Complaint> 
         request: micros(request_ms / 1000.0),
         io_bytes: number("io_bytes", &form.io_bytes, 0.0, MOST)?,
         gpu_seconds: gpu_seconds.transpose()?.unwrap_or(0.0),
-        response: response(&form.cache, form.gpu.as_ref(), form.paging.as_ref())?,
+        response: response(&form.cache, form.gpu.as_ref(), form.paging.as_ref(), form.cpu_per_gpu.as_ref())?,
     })
 }
 
@@ -170,20 +176,24 @@ fn wish_text(wish: &DeviceWish) -> String {
 
 /// How a program responds, as lines of a table.
 pub(super) fn response_text(response: &Response) -> String {
-    let CacheResponse { least_misses, most_misses, half, steepness, .. } = response.cache;
-    let CacheResponse { cycles, cycles_per_miss, bytes_per_miss, clock, .. } = response.cache;
+    let CacheResponse { limit_misses, least_misses, most_misses, half, steepness, .. } = response.cache;
+    let CacheResponse { cycles, cycles_per_miss, bytes_per_miss, clock, footprint, .. } = response.cache;
+    let footprint = footprint.map_or_else(String::new, |bytes| format!(", footprint = {bytes:?}"));
     let mut text = format!(
-        "cache = {{ least_misses = {least_misses:?}, most_misses = {most_misses:?}, half = {half:?}, \
+        "cache = {{ limit_misses = {limit_misses:?}, least_misses = {least_misses:?}, most_misses = {most_misses:?}, half = {half:?}, \
          steepness = {steepness:?}, cycles = {cycles:?}, cycles_per_miss = {cycles_per_miss:?}, \
-         bytes_per_miss = {bytes_per_miss:?}, clock = {clock:?} }}\n"
+         bytes_per_miss = {bytes_per_miss:?}, clock = {clock:?}{footprint} }}\n"
     );
-    if let Some(GpuResponse { whole, fixed, scaling, memory }) = response.gpu {
+    if let Some(GpuResponse { whole, fixed, bandwidth, memory }) = response.gpu {
         text += &format!(
-            "gpu = {{ whole = {whole}, fixed = {fixed:?}, scaling = {scaling:?}, memory = \"{memory}\" }}\n"
+            "gpu = {{ whole = {whole}, fixed = {fixed:?}, bandwidth = {bandwidth:?}, memory = \"{memory}\" }}\n"
         );
     }
     if let Some(paging) = response.paging {
         text += &format!("paging = {paging:?}\n");
+    }
+    if let Some(cores) = response.cpu_per_gpu {
+        text += &format!("cpu_per_gpu = {cores:?}\n");
     }
     text
 }

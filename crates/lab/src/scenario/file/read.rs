@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use halcyon_model::VmSpec;
 use halcyon_model::describe::{DescribeError, Host, parse_host, parse_vms};
-use halcyon_model::profile::{Application, Profiles};
+use halcyon_model::profile::{Application, Fit, Profiles};
 use halcyon_sim::{Guest, Parameters, Workload};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -225,9 +225,15 @@ fn parameters(head: &Part<'_>, form: &HeadForm) -> Result<Parameters, FileError>
 
 fn profile(head: &Part<'_>, form: &ProfileForm) -> Result<Application, FileError> {
     let element = format!("profile `{}`", form.name.get_ref());
-    let response = parts::response(&form.cache, form.gpu.as_ref(), form.paging.as_ref());
+    let response =
+        parts::response(&form.cache, form.gpu.as_ref(), form.paging.as_ref(), form.cpu_per_gpu.as_ref());
     let response = response.map_err(|complaint| head.wrong(&element, &complaint))?;
-    Ok(Application { name: form.name.get_ref().clone(), source: form.source.clone(), response })
+    Ok(Application {
+        name: form.name.get_ref().clone(),
+        source: form.source.clone(),
+        response,
+        fit: Fit::default(),
+    })
 }
 
 fn guests(path: &Path, specs: Vec<VmSpec>, runs: &[Part<'_>]) -> Result<Vec<Guest>, FileError> {
