@@ -2,11 +2,7 @@
 
 use std::time::Duration;
 
-<<<<<<< HEAD
-use halcyon_model::profile::Response;
-=======
 use halcyon_model::profile::{self, CacheResponse, GpuResponse, Profiles, Response};
->>>>>>> 5f2177a1862e28a37759f4e67af48e23282a09e0
 use halcyon_model::topology::DeviceClass;
 use halcyon_model::{Bandwidth, Bounds, ByteSize, DeviceId, DeviceWish, Topology, VmId, VmSpec, Weight};
 use halcyon_sim::trace::Series;
@@ -189,17 +185,10 @@ impl Sketch<'_> {
         };
         let application = Application {
             name: self.kind.name.into(),
-<<<<<<< HEAD
-            request: Duration::from_secs_f64(self.kind.request_ms / 1000.0),
-            io_bytes: self.io_bytes(vcpus),
-            gpu_seconds: 0.0,
-            response: Response::flat(self.kind.memory_bytes),
-=======
             request: micros(self.kind.request_ms / 1000.0),
             io_bytes: round4(self.io_bytes(cores)),
             gpu_seconds: round4(self.gpu_seconds(cores)),
             response: self.response(),
->>>>>>> 5f2177a1862e28a37759f4e67af48e23282a09e0
         };
         Workload { application, demand }
     }
