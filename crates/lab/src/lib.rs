@@ -1,7 +1,9 @@
 //! Scenarios, runs and comparisons: how good is a policy, on which host, against what.
 mod compare;
+pub mod fit;
 mod foresight;
 mod limit_cycle;
+pub mod profiles;
 mod record;
 mod report;
 mod run;
