@@ -145,7 +145,7 @@ fn a_throttle_is_coarse_and_late() {
 }
 
 fn with_gpu() -> Response {
-    let gpu = GpuResponse { whole: 7, fixed: 0.2, scaling: 1.0, memory: ByteSize::gib(5) };
+    let gpu = GpuResponse { whole: 7, fixed: 0.2, bandwidth: 0.0, memory: ByteSize::gib(5) };
     Response { gpu: Some(gpu), ..sensitive() }
 }
 
