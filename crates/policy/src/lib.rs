@@ -1,11 +1,15 @@
 //! What to do with a host: features in, proposal out. Nothing here touches a machine.
+mod balloon;
 mod common;
 mod fixed;
 mod history;
+mod mom;
 mod reactive;
+mod turn;
 
 pub use fixed::{Proportional, Reservation, Static};
 pub use history::{Estimate, History, Window};
+pub use mom::{Mom, MomTuning};
 pub use reactive::{Foresight, Reactive, Tuning};
 
 use halcyon_model::profile::{Application, Profiles};
@@ -51,9 +55,10 @@ pub fn by_name(name: &str) -> Option<Box<dyn Policy + Send>> {
         "reservation" => Some(Box::new(Reservation::default())),
         "proportional" => Some(Box::new(Proportional::default())),
         "reactive" => Some(Box::new(Reactive::default())),
+        "mom" => Some(Box::new(Mom::default())),
         _ => None,
     }
 }
 
 /// The names of all hand-made policies, in the order of reports.
-pub const NAMES: [&str; 4] = ["static", "reservation", "proportional", "reactive"];
+pub const NAMES: [&str; 5] = ["static", "reservation", "proportional", "reactive", "mom"];
