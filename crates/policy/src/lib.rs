@@ -4,12 +4,14 @@ mod common;
 mod fixed;
 mod history;
 mod mom;
+mod proxmox;
 mod reactive;
 mod turn;
 
 pub use fixed::{Proportional, Reservation, Static};
 pub use history::{Estimate, History, Window};
 pub use mom::{Mom, MomTuning};
+pub use proxmox::{Proxmox, ProxmoxGuest, ProxmoxTuning};
 pub use reactive::{Foresight, Reactive, Tuning};
 
 use halcyon_model::profile::{Application, Profiles};
@@ -56,9 +58,10 @@ pub fn by_name(name: &str) -> Option<Box<dyn Policy + Send>> {
         "proportional" => Some(Box::new(Proportional::default())),
         "reactive" => Some(Box::new(Reactive::default())),
         "mom" => Some(Box::new(Mom::default())),
+        "proxmox" => Some(Box::new(Proxmox::default())),
         _ => None,
     }
 }
 
 /// The names of all hand-made policies, in the order of reports.
-pub const NAMES: [&str; 5] = ["static", "reservation", "proportional", "reactive", "mom"];
+pub const NAMES: [&str; 6] = ["static", "reservation", "proportional", "reactive", "mom", "proxmox"];
