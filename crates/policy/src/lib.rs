@@ -1,4 +1,5 @@
 //! What to do with a host: features in, proposal out. Nothing here touches a machine.
+mod autopilot;
 mod balloon;
 mod common;
 mod fixed;
@@ -8,6 +9,7 @@ mod proxmox;
 mod reactive;
 mod turn;
 
+pub use autopilot::{Autopilot, AutopilotTuning, ByObjective, Statistic};
 pub use fixed::{Proportional, Reservation, Static};
 pub use history::{Estimate, History, Window};
 pub use mom::{Mom, MomTuning};
@@ -59,9 +61,11 @@ pub fn by_name(name: &str) -> Option<Box<dyn Policy + Send>> {
         "reactive" => Some(Box::new(Reactive::default())),
         "mom" => Some(Box::new(Mom::default())),
         "proxmox" => Some(Box::new(Proxmox::default())),
+        "autopilot" => Some(Box::new(Autopilot::default())),
         _ => None,
     }
 }
 
 /// The names of all hand-made policies, in the order of reports.
-pub const NAMES: [&str; 6] = ["static", "reservation", "proportional", "reactive", "mom", "proxmox"];
+pub const NAMES: [&str; 7] =
+    ["static", "reservation", "proportional", "reactive", "mom", "proxmox", "autopilot"];
