@@ -10,9 +10,9 @@ use std::time::Duration;
 use halcyon_model::profile::{Application, CacheResponse, Profiles, Response};
 use halcyon_model::topology::{Cache, MemoryKind, MemoryNode, Parts, Socket};
 use halcyon_model::{
-    Assignment, Bandwidth, Bounds, ByteSize, Capabilities, DeviceHolding, Families, Generation, MilliCpu,
-    NodeId, Objective, Proposal, Snapshot, SocketId, Topology, VmCounters, VmId, VmSample, VmSpec, Weight,
-    World, admit, check, project,
+    Assignment, Bandwidth, Bounds, ByteSize, CacheMask, Capabilities, DeviceHolding, Families, Generation,
+    MilliCpu, NodeId, Objective, Proposal, Snapshot, SocketId, Topology, VmCounters, VmId, VmSample, VmSpec,
+    Weight, World, admit, check, project,
 };
 use halcyon_policy::{History, Policy, View};
 use proptest::prelude::*;
@@ -83,6 +83,11 @@ pub(crate) fn program(name: &str, least: f64, most: f64, half_mib: f64, steepnes
     Application { name: name.into(), source: "made up".into(), response }
 }
 
+/// A VM that runs one of the programs of a bench.
+pub(crate) fn vm_with(id: u32, application: &str) -> VmSpec {
+    VmSpec { application: Some(application.into()), ..vm(id) }
+}
+
 /// A host whose VMs use what they are told to.
 #[derive(Debug)]
 pub(crate) struct Bench {
@@ -93,6 +98,8 @@ pub(crate) struct Bench {
     pub(crate) history: History,
     pub(crate) profiles: Arc<Profiles>,
     pub(crate) frozen: Families,
+    /// Bytes that VMs move for each microsecond of CPU time.
+    pub(crate) traffic: u64,
 }
 
 impl Bench {
@@ -118,6 +125,7 @@ impl Bench {
             history: History::new(),
             profiles: Arc::default(),
             frozen: Families::NONE,
+            traffic: 1,
         }
     }
 
@@ -142,7 +150,7 @@ impl Bench {
             let used = (cores * seconds as f64 * 1e6) as u64;
             let counters = &mut sample.counters;
             counters.cpu_used_us = Some(counters.cpu_used_us.unwrap_or(0) + used);
-            counters.memory_bytes = Some(counters.memory_bytes.unwrap_or(0) + used);
+            counters.memory_bytes = Some(counters.memory_bytes.unwrap_or(0) + used * self.traffic);
             let held = self.snapshot.assignment.holdings[position].total_memory();
             sample.working_set = Some(working_set.min(held));
         }
@@ -178,6 +186,38 @@ impl Bench {
 
     pub(crate) fn held(&self, position: usize) -> ByteSize {
         self.snapshot.assignment.holdings[position].total_memory()
+    }
+
+    /// The ways that a VM may fill.
+    pub(crate) fn mask(&self, position: usize) -> CacheMask {
+        let holding = &self.snapshot.assignment.holdings[position];
+        let masks = self.snapshot.assignment.classes[holding.class.index()].as_ref();
+        masks.expect("its class is in use")[holding.socket.index()]
+    }
+
+    /// How many classes have VMs in them.
+    pub(crate) fn classes_used(&self) -> usize {
+        let holdings = self.snapshot.assignment.holdings.iter();
+        holdings.map(|holding| holding.class).collect::<std::collections::BTreeSet<_>>().len()
+    }
+
+    /// Asserts that the VMs of a socket that do not share a class share no way, and that every way is
+    /// somebody's.
+    pub(crate) fn assert_partitioned(&self, socket: u32) {
+        let mut taken = std::collections::BTreeMap::new();
+        for (position, holding) in self.snapshot.assignment.holdings.iter().enumerate() {
+            if holding.socket == SocketId(socket) {
+                taken.insert(holding.class, self.mask(position));
+            }
+        }
+        let (mut all, mut count) = (0_u32, 0);
+        for mask in taken.values() {
+            assert!(mask.is_contiguous());
+            all |= mask.0;
+            count += mask.ways();
+        }
+        let ways = self.topology.sockets()[socket as usize].cache.as_ref().expect("it has a cache").ways;
+        assert_eq!((all.count_ones(), count), (ways, ways), "{taken:?}");
     }
 
     /// Share of the installed memory that no VM holds.
