@@ -1,4 +1,5 @@
 //! Scenarios, runs and comparisons: how good is a policy, on which host, against what.
+mod bound;
 mod compare;
 pub mod fit;
 mod foresight;
@@ -9,6 +10,7 @@ mod report;
 mod run;
 mod scenario;
 
+pub use bound::{Bound, Target, bound};
 pub use compare::{Comparison, Row, Spread, Summary, compare};
 pub use record::{Note, Record, Track};
 pub use report::html;
