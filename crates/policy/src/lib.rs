@@ -3,10 +3,12 @@ mod common;
 mod fixed;
 mod history;
 mod reactive;
+mod slices;
 
 pub use fixed::{Proportional, Reservation, Static};
 pub use history::{Estimate, History, Window};
 pub use reactive::{Foresight, Reactive, Tuning};
+pub use slices::divide_slices;
 
 use halcyon_model::profile::{Application, Profiles};
 use halcyon_model::{Families, Proposal, Snapshot, World};
