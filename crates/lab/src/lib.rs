@@ -1,8 +1,8 @@
 //! Scenarios, runs and comparisons: how good is a policy, on which host, against what.
 mod bound;
+mod clairvoyant;
 mod compare;
 pub mod fit;
-mod foresight;
 mod limit_cycle;
 pub mod profiles;
 mod record;
