@@ -146,7 +146,7 @@ fn share_out(members: &[Occupant], bytes: f64, parts: &mut Vec<f64>, rounds: u32
 /// What it costs its members to share `ways`.
 fn cost_of(members: &[Occupant], ways: u32, geometry: &Geometry, cost: Cost) -> f64 {
     let mut parts = Vec::new();
-    share_out(members, f64::from(ways) * geometry.way_bytes, &mut parts, 16);
+    share_out(members, f64::from(ways) * geometry.way_bytes, &mut parts, 8);
     members.iter().zip(&parts).map(|(member, part)| cost(member, *part)).sum()
 }
 
@@ -156,7 +156,7 @@ fn curve_of(members: &[Occupant], geometry: &Geometry, cost: Cost) -> Vec<f64> {
     let mut at = |ways: u32| {
         let bytes = f64::from(ways) * geometry.way_bytes;
         // From one number of ways to the next the balance hardly moves.
-        share_out(members, bytes, &mut parts, if ways == 1 { 12 } else { 3 });
+        share_out(members, bytes, &mut parts, if ways == 1 { 8 } else { 2 });
         members.iter().zip(&parts).map(|(member, part)| cost(member, *part)).sum()
     };
     let curve = (1..=geometry.ways).map(&mut at).collect::<Vec<f64>>();
