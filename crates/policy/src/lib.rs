@@ -2,10 +2,13 @@
 mod common;
 mod fixed;
 mod history;
+mod latency;
+mod parties;
 mod reactive;
 
 pub use fixed::{Proportional, Reservation, Static};
 pub use history::{Estimate, History, Window};
+pub use parties::{Parties, PartiesTuning};
 pub use reactive::{Foresight, Reactive, Tuning};
 
 use halcyon_model::profile::{Application, Profiles};
@@ -51,9 +54,10 @@ pub fn by_name(name: &str) -> Option<Box<dyn Policy + Send>> {
         "reservation" => Some(Box::new(Reservation::default())),
         "proportional" => Some(Box::new(Proportional::default())),
         "reactive" => Some(Box::new(Reactive::default())),
+        "parties" => Some(Box::new(Parties::default())),
         _ => None,
     }
 }
 
 /// The names of all hand-made policies, in the order of reports.
-pub const NAMES: [&str; 4] = ["static", "reservation", "proportional", "reactive"];
+pub const NAMES: [&str; 5] = ["static", "reservation", "proportional", "reactive", "parties"];
