@@ -46,8 +46,8 @@ pub(super) struct Divided {
 
 #[derive(Debug, Default)]
 pub(super) struct Ground {
-    /// The latency-critical VMs.
-    pub(super) vms: BTreeMap<VmId, Held>,
+    /// By position; nothing for VMs that are not latency-critical.
+    pub(super) vms: Vec<Option<Held>>,
     pub(super) sockets: Vec<Divided>,
     /// By position: the cluster on its socket.
     pub(super) cluster: Vec<Option<usize>>,
@@ -62,7 +62,7 @@ impl Ground {
         if self.known.as_ref().is_some_and(|known| now.clone().eq(known.iter().copied())) {
             return;
         }
-        self.known = Some(now.collect());
+        let before = self.known.replace(now.collect());
         let cpu = divide_by_socket(
             view.world,
             held,
@@ -70,32 +70,44 @@ impl Ground {
             |_, spec| claim(spec.weight.as_f64(), spec.cpu, MilliCpu::as_f64),
         );
         let memory = memory_by_weight(view, |_| None, all_memory(view));
-        let mut before = std::mem::take(&mut self.vms);
-        for position in (0..view.world.vms.len()).filter(|position| is_critical(view, *position)) {
-            let vm = view.world.vms[position].id;
+        let before = before.into_iter().flatten().map(|(vm, _)| vm);
+        let mut before: BTreeMap<VmId, Held> =
+            before.zip(std::mem::take(&mut self.vms)).filter_map(|(vm, held)| Some((vm, held?))).collect();
+        let place = |position: usize| {
             let fresh = || Held { cpu: cpu[position], memory: memory[position], ..Held::default() };
-            self.vms.insert(vm, before.remove(&vm).unwrap_or_else(fresh));
-        }
+            let known = before.remove(&view.world.vms[position].id);
+            is_critical(view, position).then(|| known.unwrap_or_else(fresh))
+        };
+        self.vms = (0..view.world.vms.len()).map(place).collect();
         self.fit(view);
         self.divide_caches(view, tuning);
     }
 
     fn fit(&mut self, view: &View<'_>) {
-        let vms = view.world.vms;
+        let specs = view.world.vms;
         for socket in view.world.topology.sockets() {
             let room = socket.cpu().as_f64() - reserved_cpu(view, socket.id);
-            let here = |vm: &VmId| view.snapshot.assignment.holding(*vm).map(|held| held.socket);
-            let mine = self.vms.iter_mut().filter(|(vm, _)| here(vm) == Some(socket.id));
-            let least = |vm: &VmId| view.world.vm(*vm).map_or(0.0, |spec| spec.cpu.reservation.as_f64());
-            let mut targets: Vec<_> = mine.map(|(vm, held)| (&mut held.cpu, least(vm))).collect();
+            let holdings = &view.snapshot.assignment.holdings;
+            let here = self.vms.iter_mut().zip(specs).zip(holdings).filter(|(_, at)| at.socket == socket.id);
+            let mut targets: Vec<_> = here
+                .filter_map(|((held, spec), _)| {
+                    Some((&mut held.as_mut()?.cpu, spec.cpu.reservation.as_f64()))
+                })
+                .collect();
             squeeze(room, &mut targets);
         }
-        let others = (0..vms.len()).filter(|position| !is_critical(view, *position));
-        let reserved: f64 = others.map(|position| vms[position].memory.reservation.as_f64()).sum();
-        let least = |vm: &VmId| view.world.vm(*vm).map_or(0.0, |spec| spec.memory.reservation.as_f64());
-        let mut targets: Vec<_> =
-            self.vms.iter_mut().map(|(vm, held)| (&mut held.memory, least(vm))).collect();
-        squeeze(all_memory(view) - reserved, &mut targets);
+        let room = all_memory(view) - self.reserved_memory(view);
+        let mine = self.vms.iter_mut().zip(specs);
+        let mut targets: Vec<_> = mine
+            .filter_map(|(held, spec)| Some((&mut held.as_mut()?.memory, spec.memory.reservation.as_f64())))
+            .collect();
+        squeeze(room, &mut targets);
+    }
+
+    /// Memory that those who are not latency-critical keep.
+    pub(super) fn reserved_memory(&self, view: &View<'_>) -> f64 {
+        let others = self.vms.iter().zip(view.world.vms).filter(|(held, _)| held.is_none());
+        others.map(|(_, spec)| spec.memory.reservation.as_f64()).sum()
     }
 
     /// Clusters VMs by objective, the tightest together, and starts from equal parts.
@@ -146,7 +158,7 @@ impl Ground {
             view.world,
             held,
             |socket| topology.sockets()[socket.index()].cpu().as_f64(),
-            |_, spec| match self.vms.get(&spec.id) {
+            |position, spec| match &self.vms[position] {
                 Some(mine) => Claim { weight: 1.0, least: mine.cpu, most: mine.cpu },
                 None => claim(spec.weight.as_f64(), spec.cpu, MilliCpu::as_f64),
             },
@@ -158,7 +170,7 @@ impl Ground {
                 let throttle = self.sockets[socket.index()].throttle.min(TENTHS);
                 topology.memory_bandwidth(socket).as_f64() * f64::from(TENTHS - throttle) / f64::from(TENTHS)
             },
-            |_, spec| match self.vms.get(&spec.id) {
+            |position, spec| match &self.vms[position] {
                 Some(_) => Claim { weight: 1.0, least: 0.0, most: 0.0 },
                 None => claim(spec.weight.as_f64(), spec.memory_bandwidth, Bandwidth::as_f64),
             },
@@ -167,13 +179,13 @@ impl Ground {
             let (spec, holding) = (&view.world.vms[position], &held.holdings[position]);
             let limit = spec.cpu.limit.as_f64();
             let expected = cpu[position] / limit.max(1.0);
-            let reason = match self.vms.get(&spec.id) {
+            let reason = match &self.vms[position] {
                 None => Reason::Fit,
                 Some(mine) if mine.cpu < holding.cpu.share.as_f64() => Reason::Idle { expected },
                 Some(_) => Reason::Demand { expected },
             };
             wish.cpu = Some(Wish { share: cpu[position], ceiling: limit, reason });
-            let free = self.vms.contains_key(&spec.id) || self.sockets[holding.socket.index()].throttle == 0;
+            let free = self.vms[position].is_some() || self.sockets[holding.socket.index()].throttle == 0;
             let ceiling = if free { spec.memory_bandwidth.limit.as_f64() } else { capped[position] };
             let reason = if free { Reason::Fit } else { Reason::Neighbour };
             let share = spec.memory_bandwidth.reservation.as_f64();
@@ -183,7 +195,7 @@ impl Ground {
 
     /// The others have what is left, by weight.
     fn propose_memory(&self, view: &View<'_>, tuning: &PartiesTuning, proposal: &mut Proposal) {
-        let mine = |position: usize| self.vms.get(&view.world.vms[position].id).map(|held| held.memory);
+        let mine = |position: usize| self.vms[position].as_ref().map(|held| held.memory);
         let targets = memory_by_weight(view, mine, all_memory(view));
         let mut nodes = Nodes::of(view);
         for (position, wish) in proposal.vms.iter_mut().enumerate() {
@@ -234,7 +246,8 @@ impl Ground {
         let wishes = devices.filter_map(|(index, held)| {
             let (device, owner) = (DeviceId::at(index), held.owner?);
             let (least, most) = device_bounds(view.world, device, owner)?;
-            let tenths = self.vms.get(&owner).map_or(0, |mine| mine.device);
+            let mine = view.world.position(owner).and_then(|position| self.vms[position].as_ref());
+            let tenths = mine.map_or(0, |mine| mine.device);
             let share = least + (most - least).max(0.0) * f64::from(tenths) / f64::from(TENTHS);
             let reason = if tenths > 0 { Reason::Demand { expected: 1.0 } } else { Reason::Fit };
             Some((device, Wish { share, ceiling: most, reason }))

@@ -9,7 +9,7 @@ use super::ground::{Ground, Held, TENTHS, all_memory, memory_unit, refuses_memor
 use super::machine::{Move, Resource};
 use crate::View;
 use crate::common::on_socket;
-use crate::latency::{Reading, changes_cache, is_critical};
+use crate::latency::{Reading, changes_cache};
 
 /// Standing still for less than this share of the time is not for want of memory or a device.
 const NOTICEABLE: f64 = 0.01;
@@ -24,19 +24,15 @@ pub(super) fn decide(view: &View<'_>, tuning: &PartiesTuning, readings: &[Readin
         .filter_map(|(position, reading)| Some((reading.slack?, position)))
         .collect();
     order.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-    let mut round =
-        Round { view, tuning, readings, ground, cached: BTreeSet::new(), capped: BTreeSet::new() };
+    let mut round = Round::new(view, tuning, readings, ground);
     for (slack, position) in order {
-        let vm = view.world.vms[position].id;
-        let Some(mut machine) = round.ground.vms.get_mut(&vm).map(|held| std::mem::take(&mut held.machine))
-        else {
-            continue;
-        };
+        let held = round.ground.vms[position].as_mut();
+        let Some(mut machine) = held.map(|held| std::mem::take(&mut held.machine)) else { continue };
         let chosen = machine.next(view.snapshot.at, slack, tuning, |what| round.can(position, what));
         if let Some(chosen) = chosen {
             round.make(position, chosen);
         }
-        round.ground.vms.entry(vm).or_default().machine = machine;
+        round.change(position, |held| held.machine = machine);
     }
 }
 
@@ -45,35 +41,73 @@ struct Round<'a> {
     tuning: &'a PartiesTuning,
     readings: &'a [Reading],
     ground: &'a mut Ground,
+    sockets: Vec<OnSocket>,
+    /// Memory that nobody is promised, in bytes.
+    free_memory: f64,
     /// Clusters whose ways moved already in this round, as they move for several VMs at once.
     cached: BTreeSet<(SocketId, usize)>,
     /// Sockets whose cap moved already.
     capped: BTreeSet<SocketId>,
 }
 
-impl Round<'_> {
+/// What is known of one socket at the start of a round.
+#[derive(Default)]
+struct OnSocket {
+    /// CPU time that nobody is promised.
+    free_cpu: f64,
+    /// VMs that could give CPU time up, the one with most slack last.
+    donors: Vec<usize>,
+    /// Clusters in which somebody has no slack to spare.
+    uneasy: BTreeSet<usize>,
+    /// Whether anybody has not.
+    any_uneasy: bool,
+}
+
+impl<'a> Round<'a> {
+    fn new(
+        view: &'a View<'a>,
+        tuning: &'a PartiesTuning,
+        readings: &'a [Reading],
+        ground: &'a mut Ground,
+    ) -> Self {
+        let slack = |position: usize| readings[position].slack.unwrap_or(0.0);
+        let mut sockets = Vec::new();
+        for socket in view.world.topology.sockets() {
+            let free_cpu = socket.cpu().as_f64() - reserved_cpu(view, socket.id);
+            let mut here = OnSocket { free_cpu, ..OnSocket::default() };
+            for (position, _) in on_socket(view.world, &view.snapshot.assignment, socket.id) {
+                let Some(held) = &ground.vms[position] else { continue };
+                here.free_cpu -= held.cpu;
+                if slack(position) > tuning.downsize_above {
+                    here.donors.push(position);
+                } else {
+                    here.any_uneasy = true;
+                    here.uneasy.extend(ground.cluster[position]);
+                }
+            }
+            here.donors.sort_by(|a, b| slack(*a).total_cmp(&slack(*b)).then(b.cmp(a)));
+            sockets.push(here);
+        }
+        let granted: f64 = ground.vms.iter().flatten().map(|held| held.memory).sum();
+        let free_memory = all_memory(view) - ground.reserved_memory(view) - granted;
+        let (cached, capped) = (BTreeSet::new(), BTreeSet::new());
+        Self { view, tuning, readings, ground, sockets, free_memory, cached, capped }
+    }
+
     fn spec(&self, position: usize) -> &VmSpec {
         &self.view.world.vms[position]
     }
 
     fn held(&self, position: usize) -> Option<&Held> {
-        self.ground.vms.get(&self.spec(position).id)
+        self.ground.vms[position].as_ref()
+    }
+
+    fn here(&self, position: usize) -> &OnSocket {
+        &self.sockets[self.socket(position).index()]
     }
 
     fn socket(&self, position: usize) -> SocketId {
         self.view.snapshot.assignment.holdings[position].socket
-    }
-
-    /// Everybody of these who is latency-critical has slack to spare.
-    fn at_ease(&self, mut positions: impl Iterator<Item = usize>) -> bool {
-        positions.all(|position| {
-            !is_critical(self.view, position)
-                || self.readings[position].slack.is_some_and(|slack| slack > self.tuning.downsize_above)
-        })
-    }
-
-    fn members(&self, socket: SocketId) -> impl Iterator<Item = usize> {
-        on_socket(self.view.world, &self.view.snapshot.assignment, socket).map(|(position, _)| position)
     }
 
     /// Whether this host can change a resource at all.
@@ -105,7 +139,7 @@ impl Round<'_> {
             Move::Down(Resource::MemoryBandwidth) => {
                 let socket = self.socket(position);
                 let loose = self.ground.sockets[socket.index()].throttle == 0;
-                !loose && !self.capped.contains(&socket) && self.at_ease(self.members(socket))
+                !loose && !self.capped.contains(&socket) && !self.here(position).any_uneasy
             }
             Move::Up(Resource::Memory) => self.memory_up(position) >= 1.0,
             Move::Down(Resource::Memory) => self.memory_down(position) >= 1.0,
@@ -123,10 +157,7 @@ impl Round<'_> {
     fn make(&mut self, position: usize, what: Move) {
         match what {
             Move::Up(Resource::Cpu) | Move::Revert(Resource::Cpu) => self.give_cpu(position),
-            Move::Down(Resource::Cpu) => {
-                let less = self.cpu_to_give(position);
-                self.change(position, |held| held.cpu -= less);
-            }
+            Move::Down(Resource::Cpu) => self.move_cpu(position, -self.cpu_to_give(position)),
             Move::Up(Resource::Cache) | Move::Revert(Resource::Cache) => self.give_way(position),
             Move::Down(Resource::Cache) => {
                 let (socket, Some(cluster)) = (self.socket(position), self.ground.cluster[position]) else {
@@ -149,13 +180,10 @@ impl Round<'_> {
                 self.capped.insert(socket);
             }
             Move::Up(Resource::Memory) | Move::Revert(Resource::Memory) => {
-                let more = memory_unit(self.tuning, self.spec(position)).min(self.free_memory(position));
-                self.change(position, |held| held.memory += more);
+                let unit = memory_unit(self.tuning, self.spec(position));
+                self.move_memory(position, unit.min(self.memory_room(position)));
             }
-            Move::Down(Resource::Memory) => {
-                let less = self.memory_down(position);
-                self.change(position, |held| held.memory -= less);
-            }
+            Move::Down(Resource::Memory) => self.move_memory(position, -self.memory_down(position)),
             Move::Up(Resource::Device) | Move::Revert(Resource::Device) => {
                 self.change(position, |held| held.device = (held.device + 1).min(TENTHS));
             }
@@ -166,10 +194,20 @@ impl Round<'_> {
     }
 
     fn change(&mut self, position: usize, change: impl FnOnce(&mut Held)) {
-        let vm = self.spec(position).id;
-        if let Some(held) = self.ground.vms.get_mut(&vm) {
+        if let Some(held) = &mut self.ground.vms[position] {
             change(held);
         }
+    }
+
+    fn move_cpu(&mut self, position: usize, more: f64) {
+        let socket = self.socket(position);
+        self.sockets[socket.index()].free_cpu -= more;
+        self.change(position, |held| held.cpu += more);
+    }
+
+    fn move_memory(&mut self, position: usize, more: f64) {
+        self.free_memory -= more;
+        self.change(position, |held| held.memory += more);
     }
 
     fn cpu_unit(&self, position: usize) -> f64 {
@@ -184,31 +222,26 @@ impl Round<'_> {
 
     /// How much more a VM can have, and the VM that has to give it where none is free.
     fn cpu_up(&self, position: usize) -> Option<(f64, Option<usize>)> {
-        let socket = self.socket(position);
-        let capacity = self.view.world.topology.sockets()[socket.index()].cpu().as_f64();
+        let here = self.here(position);
         let limit = self.spec(position).cpu.limit.as_f64();
         let wanted = (limit - self.held(position)?.cpu).min(self.cpu_unit(position));
-        let granted = self.members(socket).filter_map(|member| self.held(member)).map(|held| held.cpu);
-        let free = capacity - reserved_cpu(self.view, socket) - granted.sum::<f64>();
         if wanted < 1.0 {
             return None;
         }
-        if free >= 1.0 {
-            return Some((wanted.min(free), None));
+        if here.free_cpu >= 1.0 {
+            return Some((wanted.min(here.free_cpu), None));
         }
-        let easy = |member: &usize| *member != position && self.at_ease(std::iter::once(*member));
-        let slack = |member: usize| self.readings[member].slack.unwrap_or(0.0);
-        let donors = self.members(socket).filter(easy).filter(|member| self.cpu_to_give(*member) >= 1.0);
-        let donor = donors.max_by(|a, b| slack(*a).total_cmp(&slack(*b)).then(b.cmp(a)))?;
+        let gives = |donor: &usize| *donor != position && self.cpu_to_give(*donor) >= 1.0;
+        let donor = here.donors.iter().copied().rev().find(gives)?;
         Some((wanted.min(self.cpu_to_give(donor)), Some(donor)))
     }
 
     fn give_cpu(&mut self, position: usize) {
         let Some((more, donor)) = self.cpu_up(position) else { return };
         if let Some(donor) = donor {
-            self.change(donor, |held| held.cpu -= more);
+            self.move_cpu(donor, -more);
         }
-        self.change(position, |held| held.cpu += more);
+        self.move_cpu(position, more);
     }
 
     /// Where another way can come from: nobody named is those who are not latency-critical.
@@ -226,7 +259,7 @@ impl Round<'_> {
             *other != cluster
                 && divided.ways[*other] > least
                 && !self.cached.contains(&(socket, *other))
-                && self.at_ease(self.cluster_members(socket, *other))
+                && !self.here(position).uneasy.contains(other)
         };
         let donors = (0..divided.ways.len()).filter(spare);
         donors.max_by_key(|other| (divided.ways[*other], std::cmp::Reverse(*other))).map(Some)
@@ -252,11 +285,7 @@ impl Round<'_> {
         };
         self.ground.sockets[socket.index()].ways[cluster] > self.least_ways(socket)
             && !self.cached.contains(&(socket, cluster))
-            && self.at_ease(self.cluster_members(socket, cluster))
-    }
-
-    fn cluster_members(&self, socket: SocketId, cluster: usize) -> impl Iterator<Item = usize> {
-        self.members(socket).filter(move |member| self.ground.cluster[*member] == Some(cluster))
+            && !self.here(position).uneasy.contains(&cluster)
     }
 
     fn least_ways(&self, socket: SocketId) -> u32 {
@@ -274,16 +303,12 @@ impl Round<'_> {
         if !short || !self.memory_settled(position) {
             return 0.0;
         }
-        memory_unit(self.tuning, self.spec(position)).min(self.free_memory(position))
+        memory_unit(self.tuning, self.spec(position)).min(self.memory_room(position))
     }
 
-    fn free_memory(&self, position: usize) -> f64 {
+    fn memory_room(&self, position: usize) -> f64 {
         let limit = self.spec(position).memory.limit.as_f64();
-        let others = (0..self.view.world.vms.len()).filter(|other| self.held(*other).is_none());
-        let reserved: f64 = others.map(|other| self.spec(other).memory.reservation.as_f64()).sum();
-        let granted: f64 = self.ground.vms.values().map(|held| held.memory).sum();
-        let target = self.held(position).map_or(limit, |held| held.memory);
-        (all_memory(self.view) - reserved - granted).min(limit - target).max(0.0)
+        self.free_memory.min(limit - self.held(position).map_or(limit, |held| held.memory)).max(0.0)
     }
 
     fn memory_down(&self, position: usize) -> f64 {
