@@ -1,12 +1,14 @@
 //! What to do with a host: features in, proposal out. Nothing here touches a machine.
 mod common;
 mod fixed;
+mod heracles;
 mod history;
 mod latency;
 mod parties;
 mod reactive;
 
 pub use fixed::{Proportional, Reservation, Static};
+pub use heracles::{Heracles, HeraclesTuning};
 pub use history::{Estimate, History, Window};
 pub use parties::{Parties, PartiesTuning};
 pub use reactive::{Foresight, Reactive, Tuning};
@@ -55,9 +57,10 @@ pub fn by_name(name: &str) -> Option<Box<dyn Policy + Send>> {
         "proportional" => Some(Box::new(Proportional::default())),
         "reactive" => Some(Box::new(Reactive::default())),
         "parties" => Some(Box::new(Parties::default())),
+        "heracles" => Some(Box::new(Heracles::default())),
         _ => None,
     }
 }
 
 /// The names of all hand-made policies, in the order of reports.
-pub const NAMES: [&str; 5] = ["static", "reservation", "proportional", "reactive", "parties"];
+pub const NAMES: [&str; 6] = ["static", "reservation", "proportional", "reactive", "parties", "heracles"];
