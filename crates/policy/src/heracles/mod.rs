@@ -18,6 +18,8 @@
 //!   reasons of its own keeps best-effort work down. Each socket has a controller of its own.
 //! - All VMs that are not latency-critical are best-effort. A VM cannot be paused: where they are to have
 //!   nothing, they keep their reservation, and a crumb. Their cores are quotas that all of them share.
+//! - Growth also stops on the slack of the last two seconds: with that of the last poll alone it overshoots
+//!   by up to seven cores, misses the objective and starts over after every cooldown.
 //! - How much memory traffic latency-critical work makes is measured, not known beforehand.
 //! - After cache that did not help was taken back it is not tried again for five minutes.
 //! - There is no power to shift. Memory goes by weight, devices are handed out, and placement, links and
@@ -114,8 +116,7 @@ impl Heracles {
         let readings = self.polled.read(view);
         for (socket, controller) in view.world.topology.sockets().iter().zip(&mut self.sockets) {
             let critical = members(view, socket.id, true);
-            let slack = critical.iter().filter_map(|position| readings[*position].slack);
-            let slack = slack.reduce(f64::min);
+            let slack = worst(&critical, &readings);
             let demand = sum(&critical, &readings, |reading| reading.demand);
             let limits: f64 =
                 critical.iter().map(|position| view.world.vms[*position].cpu.limit.as_f64()).sum();
@@ -133,6 +134,7 @@ impl Heracles {
                 traffic: sum(&here, &readings, |reading| reading.traffic),
                 best_effort_traffic: sum(&others, &readings, |reading| reading.traffic),
                 progress: sum(&others, &readings, |reading| reading.used),
+                slack: worst(&critical, &readings),
                 channels: view.world.topology.memory_bandwidth(socket.id).as_f64(),
             };
             controller.step(view.snapshot.at, &measured, &room(view, socket.id, &self.tuning), &self.tuning);
@@ -236,6 +238,11 @@ fn members(view: &View<'_>, socket: SocketId, critical: bool) -> Vec<usize> {
         .map(|(position, _)| position)
         .filter(|position| is_critical(view, *position) == critical)
         .collect()
+}
+
+/// The least slack that is known.
+fn worst(members: &[usize], readings: &[Reading]) -> Option<f64> {
+    members.iter().filter_map(|position| readings[*position].slack).reduce(f64::min)
 }
 
 /// The sum of what is known; nothing where nothing is.

@@ -28,6 +28,8 @@ pub(super) struct Measured {
     pub(super) best_effort_traffic: Option<f64>,
     /// CPU time that they used.
     pub(super) progress: Option<f64>,
+    /// Slack of latency-critical VMs.
+    pub(super) slack: Option<f64>,
     /// What the memory channels carry.
     pub(super) channels: f64,
 }
@@ -142,7 +144,7 @@ impl Controller {
             return;
         }
         self.judge_cache(now, measured, tuning);
-        if !self.grows {
+        if !self.grows || measured.slack.is_some_and(|slack| slack < tuning.growth_above) {
             return;
         }
         let near = |more: f64| measured.traffic.is_some_and(|traffic| traffic + more > limit);
