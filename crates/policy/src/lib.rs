@@ -1,4 +1,5 @@
 //! What to do with a host: features in, proposal out. Nothing here touches a machine.
+mod clite;
 mod common;
 mod fixed;
 mod heracles;
@@ -7,6 +8,7 @@ mod latency;
 mod parties;
 mod reactive;
 
+pub use clite::{Clite, CliteTuning, GaussianProcess, Search, expected_improvement};
 pub use fixed::{Proportional, Reservation, Static};
 pub use heracles::{Heracles, HeraclesTuning};
 pub use history::{Estimate, History, Window};
@@ -58,9 +60,11 @@ pub fn by_name(name: &str) -> Option<Box<dyn Policy + Send>> {
         "reactive" => Some(Box::new(Reactive::default())),
         "parties" => Some(Box::new(Parties::default())),
         "heracles" => Some(Box::new(Heracles::default())),
+        "clite" => Some(Box::new(Clite::default())),
         _ => None,
     }
 }
 
 /// The names of all hand-made policies, in the order of reports.
-pub const NAMES: [&str; 6] = ["static", "reservation", "proportional", "reactive", "parties", "heracles"];
+pub const NAMES: [&str; 7] =
+    ["static", "reservation", "proportional", "reactive", "parties", "heracles", "clite"];
