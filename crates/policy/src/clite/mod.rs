@@ -20,6 +20,8 @@
 //!   hosts are not assumed to count instructions.
 //! - The kernel is Matérn's with ν = 5/2, its length and noise by likelihood; improvement is sought among
 //!   drawn divisions and the neighbours of the best, instead of by gradients and rounding.
+//! - A search goes on for twelve samples at least, and to its end while an objective is missed: with fewer
+//!   the process is too sure of itself.
 //! - A search rests for a minute before it starts over, and needs three readings in a row for that.
 //! - Memory goes by weight, devices are handed out, and placement, links and GPU slices are left alone,
 //!   as `proportional` does; so is all of a socket with one group only.
@@ -56,6 +58,8 @@ pub struct CliteTuning {
     pub sample: Duration,
     /// Most samples of one search, the first ones included.
     pub samples: usize,
+    /// Samples before the search may end for want of a promise; it does not while an objective is missed.
+    pub least_samples: usize,
     /// Divisions drawn for each choice.
     pub candidates: usize,
     /// What a score has to be above the best for it to count as an improvement.
@@ -85,6 +89,7 @@ impl Default for CliteTuning {
         Self {
             sample: Duration::from_secs(2),
             samples: 26,
+            least_samples: 12,
             candidates: 384,
             margin: 0.01,
             least_improvement: 0.002,

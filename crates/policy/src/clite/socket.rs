@@ -177,8 +177,12 @@ impl Optimiser {
             let candidates = self.candidates(tuning);
             let points: Vec<Vec<f64>> =
                 candidates.iter().map(|division| self.layout.point(division)).collect();
+            // What few samples promise is not to be relied on, and a missed objective is no place to stop.
+            let stays =
+                self.samples.len() < tuning.least_samples || best.is_some_and(|(_, value)| value < 0.5);
             let chosen = self.search.choose(&points);
-            if let Some((place, _)) = chosen.filter(|(_, promise)| *promise >= tuning.least_improvement) {
+            let worth = |(_, promise): &(usize, f64)| stays || *promise >= tuning.least_improvement;
+            if let Some((place, _)) = chosen.filter(worth) {
                 self.division = candidates.into_iter().nth(place);
                 return;
             }
