@@ -1,19 +1,34 @@
 //! What to do with a host: features in, proposal out. Nothing here touches a machine.
+mod autopilot;
+mod balloon;
+mod cache;
 mod clite;
 mod common;
 mod fixed;
 mod heracles;
 mod history;
 mod latency;
+mod lfoc;
+mod mom;
 mod parties;
+mod proxmox;
 mod reactive;
+mod slices;
+mod turn;
+mod ucp;
 
+pub use autopilot::{Autopilot, AutopilotTuning, ByObjective, Statistic};
 pub use clite::{Clite, CliteTuning, GaussianProcess, Search, expected_improvement};
 pub use fixed::{Proportional, Reservation, Static};
 pub use heracles::{Heracles, HeraclesTuning};
 pub use history::{Estimate, History, Window};
+pub use lfoc::{Lfoc, LfocTuning};
+pub use mom::{Mom, MomTuning};
 pub use parties::{Parties, PartiesTuning};
+pub use proxmox::{Proxmox, ProxmoxGuest, ProxmoxTuning};
 pub use reactive::{Foresight, Reactive, Tuning};
+pub use slices::divide_slices;
+pub use ucp::{Ucp, UcpTuning};
 
 use halcyon_model::profile::{Application, Profiles};
 use halcyon_model::{Families, Proposal, Snapshot, World};
@@ -58,6 +73,11 @@ pub fn by_name(name: &str) -> Option<Box<dyn Policy + Send>> {
         "reservation" => Some(Box::new(Reservation::default())),
         "proportional" => Some(Box::new(Proportional::default())),
         "reactive" => Some(Box::new(Reactive::default())),
+        "mom" => Some(Box::new(Mom::default())),
+        "proxmox" => Some(Box::new(Proxmox::default())),
+        "autopilot" => Some(Box::new(Autopilot::default())),
+        "ucp" => Some(Box::new(Ucp::default())),
+        "lfoc" => Some(Box::new(Lfoc::default())),
         "parties" => Some(Box::new(Parties::default())),
         "heracles" => Some(Box::new(Heracles::default())),
         "clite" => Some(Box::new(Clite::default())),
@@ -66,5 +86,17 @@ pub fn by_name(name: &str) -> Option<Box<dyn Policy + Send>> {
 }
 
 /// The names of all hand-made policies, in the order of reports.
-pub const NAMES: [&str; 7] =
-    ["static", "reservation", "proportional", "reactive", "parties", "heracles", "clite"];
+pub const NAMES: [&str; 12] = [
+    "static",
+    "reservation",
+    "proportional",
+    "reactive",
+    "mom",
+    "proxmox",
+    "autopilot",
+    "ucp",
+    "lfoc",
+    "parties",
+    "heracles",
+    "clite",
+];

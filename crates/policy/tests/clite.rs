@@ -1,12 +1,12 @@
 //! What a person would notice of CLITE: it finds a good division in a few samples, holds it, and looks again
 //! when load changes; and that its optimiser is one.
-mod support;
+mod plant;
 
 use halcyon_model::{Assignment, Families, Family};
 use halcyon_policy::{Clite, CliteTuning, GaussianProcess, Search, expected_improvement};
+use plant::{Does, Plant, batch, critical, keeps_every_rule, response_ms, ways};
 use rand::Rng;
 use rand_pcg::Pcg32;
-use support::{Does, Plant, batch, critical, keeps_every_rule, response_ms, ways};
 
 fn unit(random: &mut Pcg32) -> f64 {
     f64::from(random.next_u32()) / 4_294_967_296.0

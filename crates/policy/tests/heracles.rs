@@ -1,10 +1,10 @@
 //! What a person would notice of Heracles: best-effort work grows into what is left, and is gone when an
 //! objective is missed.
-mod support;
+mod plant;
 
 use halcyon_model::Assignment;
 use halcyon_policy::{Heracles, HeraclesTuning};
-use support::{Does, Plant, batch, critical, keeps_every_rule, response_ms, ways};
+use plant::{Does, Plant, batch, critical, keeps_every_rule, response_ms, ways};
 
 /// Two latency-critical VMs and three others.
 fn plant() -> Plant {

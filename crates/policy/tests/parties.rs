@@ -1,10 +1,10 @@
 //! What a person would notice of PARTIES: whoever is slow gets more, whoever is at ease gives, and steady
 //! load leaves it at rest.
-mod support;
+mod plant;
 
 use halcyon_model::{Assignment, Families, Family};
 use halcyon_policy::{Parties, PartiesTuning};
-use support::{Does, Plant, batch, critical, keeps_every_rule, response_ms, ways};
+use plant::{Does, Plant, batch, critical, keeps_every_rule, response_ms, ways};
 
 fn plant(critical_vms: u32, batch_vms: u32) -> Plant {
     let mut vms: Vec<_> = (0..critical_vms).map(critical).collect();

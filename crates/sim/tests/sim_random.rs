@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use common::{Host, Tape, config, tape, wishes};
 use halcyon_hal::Observe;
-use halcyon_model::profile::{CacheResponse, Response};
+use halcyon_model::profile::Response;
 use halcyon_model::{
     Assignment, Capabilities, DeviceId, Families, Objective, Snapshot, check, diff, project,
 };
@@ -27,8 +27,7 @@ fn guests(tape: &mut Tape, host: &Host, devices_only: bool) -> Vec<Guest> {
         }
         let memory_bytes = if devices_only { 0.0 } else { *tape.pick(&[0.0, 1e9, 30e9]) };
         let io_bytes = if devices_only { *tape.pick(&[1e7, 1e9, 2e10]) } else { 0.0 };
-        let cache = CacheResponse::flat(memory_bytes);
-        let response = Response { cache, gpu: None, paging: None };
+        let response = Response::flat(memory_bytes);
         let request = Duration::from_millis(1 + tape.between(0, 40));
         let application =
             Application { name: "random".into(), request, io_bytes, gpu_seconds: 0.0, response };
@@ -83,7 +82,10 @@ fn nothing_is_exceeded(host: &Host, held: &Assignment, states: &[VmState]) -> Re
         prop_assert!(carried <= node.bandwidth.as_f64() * (1.0 + 1e-9) + 1.0, "{carried} on {}", node.name);
     }
     for (holding, state) in held.holdings.iter().zip(states) {
-        prop_assert!(state.memory_traffic <= holding.memory_bandwidth.ceiling.as_f64() * (1.0 + 1e-9));
+        // A throttle knows steps of a tenth of the socket's channels.
+        let step = host.topology.memory_bandwidth(holding.socket).as_f64() / 10.0;
+        let ceiling = (holding.memory_bandwidth.ceiling.as_f64() / step).ceil() * step;
+        prop_assert!(state.memory_traffic <= ceiling * (1.0 + 1e-9));
         prop_assert!(state.utility.is_none_or(|utility| (0.0..=1.0).contains(&utility)), "{state:?}");
         prop_assert!(state.backlog >= 0.0 && state.cpu >= 0.0 && state.cpu.is_finite());
     }

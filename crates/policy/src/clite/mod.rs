@@ -90,7 +90,7 @@ impl Default for CliteTuning {
             sample: Duration::from_secs(2),
             samples: 26,
             least_samples: 12,
-            candidates: 384,
+            candidates: 256,
             margin: 0.01,
             least_improvement: 0.002,
             good_enough: 0.99,

@@ -1,248 +1,307 @@
-//! A host whose VMs answer as a test says, and random hosts on which any policy has to keep the rules.
+//! A host on which a policy's wishes come true at once, and random ones on which it has to hold out.
 #![allow(dead_code)]
 
 #[path = "../../../model/tests/common/mod.rs"]
-mod worlds;
+pub(crate) mod random;
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use halcyon_model::describe::parse_host;
-use halcyon_model::profile::Profiles;
+use halcyon_model::profile::{Application, CacheResponse, Profiles, Response};
+use halcyon_model::topology::{Cache, MemoryKind, MemoryNode, Parts, Socket};
 use halcyon_model::{
-    Assignment, Bandwidth, Bounds, ByteSize, Capabilities, DeviceId, Families, Generation, Holding, MilliCpu,
-    Objective, ObjectiveSignal, Proposal, Snapshot, SocketId, Topology, VmCounters, VmId, VmSample, VmSpec,
+    Assignment, Bandwidth, Bounds, ByteSize, CacheMask, Capabilities, DeviceHolding, Families, Generation,
+    MilliCpu, NodeId, Objective, Proposal, Snapshot, SocketId, Topology, VmCounters, VmId, VmSample, VmSpec,
     Weight, World, admit, check, project,
 };
-use halcyon_policy::{History, Policy, View, by_name};
+use halcyon_policy::{History, Policy, View};
 use proptest::prelude::*;
-use worlds::{Host, Tape, config, families, tape};
+use random::{Host, Tape};
 
-const TWO_SOCKET: &str = include_str!("../../../../examples/hosts/two-socket.toml");
+/// Sockets of 32 cores with 256 GiB each; the last-level cache has 16 ways of 2 MiB and 8 classes.
+pub(crate) fn host(sockets: u32) -> Topology {
+    host_with_memory(sockets, ByteSize::gib(256))
+}
 
-pub(crate) fn vm(id: u32, objective: Objective) -> VmSpec {
+pub(crate) fn host_with_memory(sockets: u32, each: ByteSize) -> Topology {
+    let socket = |id: u32| Socket {
+        id: SocketId(id),
+        name: format!("s{id}"),
+        cores: 32,
+        threads_per_core: 1,
+        host_cpu: MilliCpu::ZERO,
+        cache: Some(Cache { size: ByteSize::mib(32), ways: 16, min_ways: 1, classes: 8 }),
+    };
+    let node = |id: u32| MemoryNode {
+        id: NodeId(id),
+        name: format!("m{id}"),
+        kind: MemoryKind::Dram { socket: SocketId(id) },
+        capacity: each,
+        host_memory: ByteSize::ZERO,
+        bandwidth: Bandwidth::gb_per_s(100),
+    };
+    let row = |from: u32| (0..sockets).map(|to| if from == to { 10 } else { 21 }).collect();
+    Topology::new(Parts {
+        name: "host".into(),
+        sockets: (0..sockets).map(socket).collect(),
+        nodes: (0..sockets).map(node).collect(),
+        distances: (0..sockets).map(row).collect(),
+        ..Parts::default()
+    })
+    .expect("a coherent host")
+}
+
+pub(crate) fn vm(id: u32) -> VmSpec {
     VmSpec {
         id: VmId(id),
         name: format!("guest-{id}"),
-        vcpus: 16,
+        vcpus: 4,
         weight: Weight::DEFAULT,
-        cpu: Bounds { reservation: MilliCpu::new(500), limit: MilliCpu::cores(16) },
-        memory: Bounds { reservation: ByteSize::gib(2), limit: ByteSize::gib(64) },
+        cpu: Bounds { reservation: MilliCpu::ZERO, limit: MilliCpu::cores(4) },
+        memory: Bounds { reservation: ByteSize::gib(1), limit: ByteSize::gib(16) },
         memory_bandwidth: Bounds { reservation: Bandwidth::ZERO, limit: Bandwidth::gb_per_s(100) },
         devices: Vec::new(),
         gpu_slices: Bounds::default(),
-        objective,
+        objective: Objective::Throughput,
         application: None,
     }
 }
 
-pub(crate) fn critical(id: u32) -> VmSpec {
-    vm(id, Objective::Latency { p99: Duration::from_millis(20) })
+/// A program of which `most` misses fall to `least` around `half` MiB of cache.
+pub(crate) fn program(name: &str, least: f64, most: f64, half_mib: f64, steepness: f64) -> Application {
+    let cache = CacheResponse {
+        least_misses: least,
+        most_misses: most,
+        half: half_mib * 1024.0 * 1024.0,
+        steepness,
+        cycles: 0.8,
+        cycles_per_miss: 60.0,
+        bytes_per_miss: 64.0,
+        clock: 2.5e9,
+    };
+    let response = Response { cache, gpu: None, paging: None };
+    Application { name: name.into(), source: "made up".into(), response }
 }
 
-pub(crate) fn batch(id: u32) -> VmSpec {
-    vm(id, Objective::Throughput)
+/// A VM that runs one of the programs of a bench.
+pub(crate) fn vm_with(id: u32, application: &str) -> VmSpec {
+    VmSpec { application: Some(application.into()), ..vm(id) }
 }
 
-/// What a VM does in one second.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Does {
-    pub(crate) p99_ms: Option<f64>,
-    pub(crate) used_milli: u64,
-    pub(crate) waited_milli: u64,
+/// A host whose VMs use what they are told to.
+#[derive(Debug)]
+pub(crate) struct Bench {
+    pub(crate) topology: Topology,
+    pub(crate) vms: Vec<VmSpec>,
+    pub(crate) capabilities: Capabilities,
+    pub(crate) snapshot: Snapshot,
+    pub(crate) history: History,
+    pub(crate) profiles: Arc<Profiles>,
+    pub(crate) frozen: Families,
+    /// Bytes that VMs move for each microsecond of CPU time.
     pub(crate) traffic: u64,
 }
 
-/// All VMs are on the first socket, unless they are spread.
-pub(crate) struct Plant {
-    pub(crate) topology: Topology,
-    pub(crate) vms: Vec<VmSpec>,
-    pub(crate) snapshot: Snapshot,
-    capabilities: Capabilities,
-    history: History,
-    pub(crate) policy: Box<dyn Policy + Send>,
-    profiles: Profiles,
-    pub(crate) frozen: Families,
-}
-
-impl Plant {
-    pub(crate) fn new(policy: Box<dyn Policy + Send>, vms: Vec<VmSpec>) -> Self {
-        let topology = parse_host(TWO_SOCKET).expect("the demo host is described well").topology;
+impl Bench {
+    pub(crate) fn new(topology: Topology, vms: Vec<VmSpec>) -> Self {
         let capabilities = Capabilities::free();
         let world = World { topology: &topology, vms: &vms, capabilities: &capabilities };
-        let mut start = admit(world).expect("they fit");
-        start.holdings.iter_mut().for_each(|holding| holding.socket = SocketId(0));
-        let sample = |spec: &VmSpec| VmSample {
-            vm: spec.id,
-            counters: VmCounters {
-                cpu_used_us: Some(0),
-                cpu_waited_us: Some(0),
-                memory_bytes: Some(0),
-                ..VmCounters::default()
-            },
-            ..VmSample::default()
-        };
-        let samples = vms.iter().map(sample).collect();
-        let snapshot = Snapshot { assignment: start, vms: samples, ..Snapshot::default() };
+        let assignment = admit(world).expect("they fit");
+        Self::of(topology, vms, capabilities, assignment)
+    }
+
+    pub(crate) fn of(
+        topology: Topology,
+        vms: Vec<VmSpec>,
+        capabilities: Capabilities,
+        assignment: Assignment,
+    ) -> Self {
+        let samples = vms.iter().map(|spec| VmSample { vm: spec.id, ..VmSample::default() }).collect();
         Self {
+            snapshot: Snapshot { assignment, vms: samples, ..Snapshot::default() },
             topology,
             vms,
-            snapshot,
             capabilities,
             history: History::new(),
-            policy,
-            profiles: Profiles::default(),
+            profiles: Arc::default(),
             frozen: Families::NONE,
+            traffic: 1,
         }
     }
 
-    /// A second passes in which each VM does what `answer` says of its position and the assignment.
-    pub(crate) fn tick(&mut self, answer: impl Fn(usize, &Assignment) -> Does) -> Proposal {
-        self.snapshot.at += Duration::from_secs(1);
+    pub(crate) fn with_programs(mut self, programs: impl IntoIterator<Item = Application>) -> Self {
+        let mut profiles = Profiles::default();
+        programs.into_iter().for_each(|program| profiles.insert(program));
+        self.profiles = Arc::new(profiles);
+        self
+    }
+
+    pub(crate) fn world(&self) -> World<'_> {
+        World { topology: &self.topology, vms: &self.vms, capabilities: &self.capabilities }
+    }
+
+    /// Each VM uses so many cores from now on, for `seconds`, and touches so much of its memory.
+    pub(crate) fn pass(&mut self, seconds: u64, use_of: impl Fn(usize) -> (f64, ByteSize)) {
+        self.snapshot.at += Duration::from_secs(seconds);
         self.snapshot.generation = Generation(self.snapshot.generation.0 + 1);
         for (position, sample) in self.snapshot.vms.iter_mut().enumerate() {
-            let does = answer(position, &self.snapshot.assignment);
-            let add = |counter: &mut Option<u64>, more: u64| *counter = counter.map(|before| before + more);
-            add(&mut sample.counters.cpu_used_us, does.used_milli * 1000);
-            add(&mut sample.counters.cpu_waited_us, does.waited_milli * 1000);
-            add(&mut sample.counters.memory_bytes, does.traffic);
-            let signal = |ms: f64| ObjectiveSignal {
-                p99: Some(Duration::from_secs_f64(ms / 1000.0)),
-                backlog_s: None,
-            };
-            sample.signal = does.p99_ms.map(signal);
+            let (cores, working_set) = use_of(position);
+            #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+            let used = (cores * seconds as f64 * 1e6) as u64;
+            let counters = &mut sample.counters;
+            counters.cpu_used_us = Some(counters.cpu_used_us.unwrap_or(0) + used);
+            counters.memory_bytes = Some(counters.memory_bytes.unwrap_or(0) + used * self.traffic);
+            let held = self.snapshot.assignment.holdings[position].total_memory();
+            sample.working_set = Some(working_set.min(held));
         }
         self.history.record(&self.snapshot);
-        let world = World { topology: &self.topology, vms: &self.vms, capabilities: &self.capabilities };
+    }
+
+    pub(crate) fn decide(&self, policy: &mut dyn Policy) -> Proposal {
         let view = View {
-            world,
+            world: self.world(),
             snapshot: &self.snapshot,
             history: &self.history,
             frozen: self.frozen,
             profiles: &self.profiles,
         };
-        let proposal = self.policy.decide(&view);
-        finite(&proposal);
-        let target = project(world, &self.snapshot.assignment, self.frozen, &proposal);
-        check(world, &target).expect("what is projected keeps the rules");
-        self.snapshot.assignment = target;
+        let proposal = policy.decide(&view);
+        assert_eq!(proposal.based_on, self.snapshot.generation);
         proposal
     }
 
-    pub(crate) fn run(&mut self, seconds: usize, answer: impl Fn(usize, &Assignment) -> Does) {
-        (0..seconds).for_each(|_| drop(self.tick(&answer)));
+    /// What would be held if the proposal came true; it has to be feasible.
+    pub(crate) fn target(&self, proposal: &Proposal) -> Assignment {
+        let target = project(self.world(), &self.snapshot.assignment, self.frozen, proposal);
+        check(self.world(), &target).expect("feasible");
+        target
     }
 
-    pub(crate) fn held(&self, position: usize) -> &Holding {
-        &self.snapshot.assignment.holdings[position]
+    /// One second, one decision, and it comes true.
+    pub(crate) fn tick(&mut self, policy: &mut dyn Policy, use_of: impl Fn(usize) -> (f64, ByteSize)) {
+        self.pass(1, use_of);
+        let proposal = self.decide(policy);
+        self.snapshot.assignment = self.target(&proposal);
     }
 
-    pub(crate) fn share(&self, position: usize) -> f64 {
-        self.held(position).cpu.share.as_f64()
+    pub(crate) fn held(&self, position: usize) -> ByteSize {
+        self.snapshot.assignment.holdings[position].total_memory()
     }
 
-    /// Another VM arrives, or one leaves.
-    pub(crate) fn replace(&mut self, vms: Vec<VmSpec>) {
-        let world = World { topology: &self.topology, vms: &vms, capabilities: &self.capabilities };
-        let mut start = admit(world).expect("they fit");
-        start.holdings.iter_mut().for_each(|holding| holding.socket = SocketId(0));
-        let known = |vm: VmId| self.snapshot.vms.iter().find(|sample| sample.vm == vm).cloned();
-        let samples = vms
-            .iter()
-            .map(|spec| known(spec.id).unwrap_or(VmSample { vm: spec.id, ..VmSample::default() }))
-            .collect();
-        (self.snapshot.assignment, self.snapshot.vms, self.vms) = (start, samples, vms);
+    /// The ways that a VM may fill.
+    pub(crate) fn mask(&self, position: usize) -> CacheMask {
+        let holding = &self.snapshot.assignment.holdings[position];
+        let masks = self.snapshot.assignment.classes[holding.class.index()].as_ref();
+        masks.expect("its class is in use")[holding.socket.index()]
     }
-}
 
-/// Response time of a queue that wants `cores` and has so many: 2 ms and what waiting adds.
-pub(crate) fn response_ms(wanted: f64, held: f64) -> f64 {
-    if held <= wanted * 1.01 { 200.0 } else { (2.0 + 2.0 * wanted / (held - wanted)).min(200.0) }
-}
-
-/// Ways of the class that a VM is in, on the first socket.
-pub(crate) fn ways(assignment: &Assignment, position: usize) -> u32 {
-    let class = assignment.holdings[position].class.index();
-    assignment.classes[class].as_ref().map_or(0, |masks| masks[0].ways())
-}
-
-fn finite(proposal: &Proposal) {
-    let wish = |wish: &halcyon_model::Wish| {
-        assert!(wish.share.is_finite() && wish.share >= 0.0, "{wish:?}");
-        assert!(wish.ceiling.is_finite() && wish.ceiling >= 0.0, "{wish:?}");
-    };
-    for vm in &proposal.vms {
-        vm.cpu.iter().chain(&vm.memory_bandwidth).for_each(wish);
-        for (_, size) in vm.memory.iter().flat_map(|memory| &memory.nodes) {
-            assert!(size.is_finite() && *size >= 0.0, "{size}");
-        }
+    /// How many classes have VMs in them.
+    pub(crate) fn classes_used(&self) -> usize {
+        let holdings = self.snapshot.assignment.holdings.iter();
+        holdings.map(|holding| holding.class).collect::<std::collections::BTreeSet<_>>().len()
     }
-    proposal.device_bandwidth.iter().for_each(|(_, bandwidth)| wish(bandwidth));
-}
 
-fn grow(tape: &mut Tape, counter: &mut Option<u64>, most: u64) {
-    *counter = match (tape.below(8), *counter) {
-        (0, _) => None,
-        (1, _) => Some(0),
-        (_, before) => Some(before.unwrap_or(0).saturating_add(tape.between(0, most))),
-    };
-}
-
-fn stir(tape: &mut Tape, snapshot: &mut Snapshot, devices: usize) {
-    for sample in &mut snapshot.vms {
-        let counters = &mut sample.counters;
-        grow(tape, &mut counters.cpu_used_us, 20_000_000);
-        grow(tape, &mut counters.cpu_waited_us, 5_000_000);
-        grow(tape, &mut counters.memory_bytes, 90_000_000_000);
-        grow(tape, &mut counters.memory_stalled_us, 300_000);
-        grow(tape, &mut counters.io_stalled_us, 300_000);
-        counters.device_bytes =
-            (0..devices.min(3)).map(|index| (DeviceId::at(index), tape.between(0, u64::MAX))).collect();
-        sample.working_set = tape.chance(1, 2).then(|| ByteSize::new(tape.between(0, 1 << 38)));
-        let p99 = tape.chance(2, 3).then(|| Duration::from_micros(tape.between(0, 60_000)));
-        let backlog_s = tape.chance(1, 4).then(|| *tape.pick(&[0.0, f64::NAN, f64::INFINITY, 1e300, -1.0]));
-        sample.signal = tape.chance(2, 3).then_some(ObjectiveSignal { p99, backlog_s });
-        let until = snapshot.at + Duration::from_secs(3);
-        sample.refuses_memory_until = tape.chance(1, 8).then_some(until);
-    }
-}
-
-/// On random hosts with random readings, what is proposed is finite and becomes a feasible assignment,
-/// while VMs come and go and families are frozen.
-pub(crate) fn keeps_every_rule(name: &str) {
-    proptest!(config(48), |(mut tape in tape(4000))| {
-        let (mut host, mut held) = Host::admitted(&mut tape);
-        for spec in &mut host.vms {
-            spec.objective = *tape.pick(&[
-                spec.objective, Objective::Throughput, Objective::BestEffort,
-                Objective::Latency { p99: Duration::ZERO },
-            ]);
-        }
-        let mut policy = by_name(name).expect("there is such a policy");
-        let (mut history, profiles) = (History::new(), Profiles::default());
-        let samples = host.vms.iter().map(|spec| VmSample { vm: spec.id, ..VmSample::default() });
-        let mut snapshot = Snapshot { vms: samples.collect(), ..Snapshot::default() };
-        for round in 0..24 {
-            if round == 12 && host.vms.len() > 2 {
-                let gone = host.vms.remove(tape.below(host.vms.len())).id;
-                held.holdings.retain(|holding| holding.vm != gone);
-                snapshot.vms.retain(|sample| sample.vm != gone);
-                for device in held.devices.iter_mut().filter(|device| device.owner == Some(gone)) {
-                    *device = halcyon_model::DeviceHolding::default();
-                }
-                held.gpu_instances.retain(|instance| instance.owner != gone);
+    /// Asserts that the VMs of a socket that do not share a class share no way, and that every way is
+    /// somebody's.
+    pub(crate) fn assert_partitioned(&self, socket: u32) {
+        let mut taken = std::collections::BTreeMap::new();
+        for (position, holding) in self.snapshot.assignment.holdings.iter().enumerate() {
+            if holding.socket == SocketId(socket) {
+                taken.insert(holding.class, self.mask(position));
             }
-            snapshot.generation = Generation(round);
-            snapshot.at += Duration::from_millis(*tape.pick(&[1000, 0, 100, 30_000]));
-            snapshot.assignment = held.clone();
-            stir(&mut tape, &mut snapshot, host.topology.fabric().devices.len());
-            history.record(&snapshot);
-            let frozen = families(&mut tape);
-            let world = host.world();
-            let view = View { world, snapshot: &snapshot, history: &history, frozen, profiles: &profiles };
-            let proposal = policy.decide(&view);
-            finite(&proposal);
-            held = project(world, &held, frozen, &proposal);
-            host.assert_feasible(&held, name)?;
         }
-    });
+        let (mut all, mut count) = (0_u32, 0);
+        for mask in taken.values() {
+            assert!(mask.is_contiguous());
+            all |= mask.0;
+            count += mask.ways();
+        }
+        let ways = self.topology.sockets()[socket as usize].cache.as_ref().expect("it has a cache").ways;
+        assert_eq!((all.count_ones(), count), (ways, ways), "{taken:?}");
+    }
+
+    /// Share of the installed memory that no VM holds.
+    pub(crate) fn free_share(&self) -> f64 {
+        let total: ByteSize = self.topology.nodes().iter().map(|node| node.capacity).sum();
+        let held: ByteSize = (0..self.vms.len()).map(|position| self.held(position)).sum();
+        1.0 - held.as_f64() / total.as_f64()
+    }
+
+    /// A VM is gone, with all that it held.
+    pub(crate) fn remove(&mut self, position: usize) {
+        let gone = self.vms.remove(position).id;
+        self.snapshot.vms.remove(position);
+        let assignment = &mut self.snapshot.assignment;
+        assignment.holdings.remove(position);
+        assignment.gpu_instances.retain(|instance| instance.owner != gone);
+        for device in assignment.devices.iter_mut().filter(|device| device.owner == Some(gone)) {
+            *device = DeviceHolding::default();
+        }
+    }
+}
+
+/// On a random host, with random use, missing counters, frozen families, refusals, and VMs that leave,
+/// every proposal is finite and what comes of it is feasible.
+pub(crate) fn hold_out(tape: &mut Tape, policy: &mut dyn Policy) -> Result<(), TestCaseError> {
+    let (Host { topology, mut vms, capabilities }, assignment) = Host::admitted(tape);
+    let programs: Vec<Application> = (0..5).map(|index| random_program(tape, index)).collect();
+    for spec in &mut vms {
+        let known = tape.chance(4, 5);
+        spec.application = known.then(|| format!("program-{}", tape.below(6)));
+        spec.objective = *tape.pick(&[Objective::Throughput, Objective::BestEffort, spec.objective]);
+        spec.weight = Weight::new(1 + u32::try_from(tape.below(10_000)).expect("small")).expect("in range");
+    }
+    let mut bench = Bench::of(topology, vms, capabilities, assignment).with_programs(programs);
+    for _ in 0..20 {
+        bench.frozen = random::families(tape);
+        random_use(tape, &mut bench);
+        let proposal = bench.decide(policy);
+        assert_finite(&proposal)?;
+        let target = project(bench.world(), &bench.snapshot.assignment, bench.frozen, &proposal);
+        check(bench.world(), &target).map_err(|broken| TestCaseError::fail(format!("{broken:#?}")))?;
+        if tape.chance(4, 5) {
+            bench.snapshot.assignment = target;
+        }
+        if tape.chance(1, 8) && !bench.vms.is_empty() {
+            bench.remove(tape.below(bench.vms.len()));
+        }
+    }
+    Ok(())
+}
+
+fn random_program(tape: &mut Tape, index: usize) -> Application {
+    let least = 50.0 * tape.share() * tape.share();
+    let most = least + 50.0 * tape.share();
+    program(&format!("program-{index}"), least, most, 0.1 + 40.0 * tape.share(), 0.3 + 4.0 * tape.share())
+}
+
+fn random_use(tape: &mut Tape, bench: &mut Bench) {
+    let seconds = *tape.pick(&[1, 1, 10, 400]);
+    let uses: Vec<(f64, ByteSize)> = bench
+        .vms
+        .iter()
+        .map(|spec| (64.0 * tape.share(), ByteSize::from_f64(spec.memory.limit.as_f64() * tape.share())))
+        .collect();
+    bench.pass(seconds, |position| uses[position]);
+    let now = bench.snapshot.at;
+    for sample in &mut bench.snapshot.vms {
+        match tape.below(8) {
+            1 => sample.counters = VmCounters::default(),
+            2 => sample.working_set = None,
+            3 => sample.refuses_memory_until = Some(now + Duration::from_secs(30)),
+            4 => sample.counters.memory_stalled_us = Some(0),
+            _ => {}
+        }
+    }
+}
+
+fn assert_finite(proposal: &Proposal) -> Result<(), TestCaseError> {
+    let wish = |wish: &halcyon_model::Wish| wish.share.is_finite() && wish.ceiling.is_finite();
+    for vm in &proposal.vms {
+        prop_assert!(vm.cpu.as_ref().is_none_or(wish) && vm.memory_bandwidth.as_ref().is_none_or(wish));
+        let sane = |(_, size): &(NodeId, f64)| size.is_finite() && *size >= 0.0;
+        prop_assert!(vm.memory.as_ref().is_none_or(|memory| memory.nodes.iter().all(sane)), "{vm:?}");
+    }
+    prop_assert!(proposal.device_bandwidth.iter().all(|(_, bandwidth)| wish(bandwidth)));
+    Ok(())
 }
