@@ -41,7 +41,7 @@ pub struct Scenario {
     pub guests: Vec<Guest>,
     /// What policies may know of the programs that the VMs run.
     pub profiles: Arc<Profiles>,
-    /// What they hold at the start: the static assignment.
+    /// What those hold that are there at the start: the static assignment.
     pub start: Assignment,
     /// The constants of the model.
     pub parameters: Parameters,
@@ -195,7 +195,8 @@ impl Scenario {
         guests: Vec<Guest>,
         draw: Draw,
     ) -> Result<Self, ScenarioError> {
-        let specs: Vec<VmSpec> = guests.iter().map(|guest| guest.spec.clone()).collect();
+        let there = guests.iter().filter(|guest| guest.arrives.is_zero());
+        let specs: Vec<VmSpec> = there.map(|guest| guest.spec.clone()).collect();
         let start = start(&topology, &specs, &capabilities)?;
         Ok(Self {
             source,
