@@ -9,6 +9,7 @@ mod lfoc;
 mod mom;
 mod proxmox;
 mod reactive;
+mod slices;
 mod turn;
 mod ucp;
 
@@ -19,6 +20,7 @@ pub use lfoc::{Lfoc, LfocTuning};
 pub use mom::{Mom, MomTuning};
 pub use proxmox::{Proxmox, ProxmoxGuest, ProxmoxTuning};
 pub use reactive::{Foresight, Reactive, Tuning};
+pub use slices::divide_slices;
 pub use ucp::{Ucp, UcpTuning};
 
 use halcyon_model::profile::{Application, Profiles};
