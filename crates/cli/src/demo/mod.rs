@@ -3,7 +3,7 @@
 mod live;
 mod plain;
 mod report;
-mod setup;
+pub(crate) mod setup;
 mod table;
 
 use std::io::{IsTerminal, Write};
