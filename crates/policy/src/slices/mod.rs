@@ -9,7 +9,9 @@
 
 mod pack;
 
+use std::cell::RefCell;
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 
 use halcyon_model::{Assignment, GpuId, GpuInstance, Step, World, diff};
 
@@ -93,6 +95,8 @@ struct Table<'a> {
     moves: usize,
     /// What lies on each GPU so far; the items name parties.
     items: Vec<Vec<Item>>,
+    /// Which profiles fit on a GPU of a kind together, as far as that was looked at.
+    room: RefCell<BTreeMap<(usize, Vec<u32>), bool>>,
 }
 
 /// An instance for a party, on any GPU of a kind.
@@ -102,6 +106,17 @@ struct Offer {
     kind: usize,
     profile: u32,
 }
+
+/// An offer with what it is worth per slice to a party that has what it has now.
+#[derive(Clone, Copy)]
+struct Bid {
+    offer: Offer,
+    rate: f64,
+    rank: Rank,
+}
+
+/// Which of two offers of the same worth is taken: what is held, what is small, who is first.
+type Rank = (bool, u32, usize, usize, u32);
 
 impl<'a> Table<'a> {
     fn new(world: World<'a>, held: &Assignment, value: &dyn Fn(usize, u32) -> f64, moves: usize) -> Self {
@@ -129,6 +144,7 @@ impl<'a> Table<'a> {
             parties: parties.collect(),
             moves,
             items: Vec::new(),
+            room: RefCell::default(),
         };
         table.take_over(held);
         table
@@ -239,7 +255,8 @@ impl<'a> Table<'a> {
         for gpu in (0..self.racks.len()).filter(|gpu| self.kinds[*gpu] == offer.kind) {
             let mut items = self.items[gpu].clone();
             items.push(Item { vm: offer.party, profile: offer.profile, start: 0 });
-            if let Some(packed) = self.packed(gpu, &items, 0, self.moves) {
+            let packed = self.has_room(gpu, &items).then(|| self.packed(gpu, &items, 0, self.moves));
+            if let Some(packed) = packed.flatten() {
                 self.items[gpu] = packed;
                 return true;
             }
@@ -249,33 +266,36 @@ impl<'a> Table<'a> {
 
     /// Takes the offer that is worth most per slice, again and again.
     fn hand_out(&mut self, dear: f64) {
-        let mut offers: Vec<Offer> = (0..self.parties.len())
-            .filter(|party| !self.parties[*party].stays && self.single(*party))
-            .flat_map(|party| self.offers(party).collect::<Vec<_>>())
+        let prices: Vec<f64> = (0..=64_u32).map(|span| libm::pow(f64::from(span).max(0.5), dear)).collect();
+        let now = self.all_now();
+        let growing =
+            (0..self.parties.len()).filter(|party| !self.parties[*party].stays && self.single(*party));
+        let mut bids: Vec<Bid> = growing
+            .flat_map(|party| self.offers(party))
+            .map(|offer| Bid {
+                offer,
+                rate: self.rate(offer, now[offer.party], &prices),
+                rank: self.rank(offer),
+            })
             .collect();
-        let mut dropped: Vec<Offer> = Vec::new();
+        let mut dropped: Vec<Bid> = Vec::new();
         loop {
-            let now = self.all_now();
-            let mut best: Option<(f64, usize)> = None;
-            for (place, offer) in offers.iter().enumerate() {
-                let rate = self.rate(*offer, now[offer.party], dear);
-                let better = best.is_none_or(|(most, other)| {
-                    rate > most || rate >= most && self.rank(*offer) < self.rank(offers[other])
-                });
-                if rate > 0.0 && better {
-                    best = Some((rate, place));
+            let first = |a: &&Bid, b: &&Bid| a.rate.total_cmp(&b.rate).then(b.rank.cmp(&a.rank));
+            let Some(best) = bids.iter().filter(|bid| bid.rate > 0.0).max_by(first).copied() else { return };
+            let party = best.offer.party;
+            let left = self.all_now()[party].0 > 0;
+            if self.place(best.offer, true) {
+                let now = self.all_now()[party];
+                // Where a place was left, what found no room may find some.
+                if left {
+                    bids.append(&mut dropped);
                 }
-            }
-            let Some((_, place)) = best else { return };
-            let offer = offers[place];
-            let was_elsewhere = now[offer.party].0 > 0;
-            if self.place(offer, true) {
-                // Somebody left a place: what found no room may find some now.
-                if was_elsewhere {
-                    offers.append(&mut dropped);
+                for bid in bids.iter_mut().filter(|bid| bid.offer.party == party) {
+                    bid.rate = self.rate(bid.offer, now, &prices);
                 }
             } else {
-                dropped.push(offers.swap_remove(place));
+                bids.retain(|bid| bid.offer != best.offer);
+                dropped.push(best);
             }
         }
     }
@@ -317,7 +337,7 @@ impl<'a> Table<'a> {
 
     /// What an offer adds for each memory slice that it takes; with as many compute slices, what is held
     /// counts no more than the smallest does.
-    fn rate(&self, offer: Offer, (compute, span): (u32, u32), dear: f64) -> f64 {
+    fn rate(&self, offer: Offer, (compute, span): (u32, u32), prices: &[f64]) -> f64 {
         let party = &self.parties[offer.party];
         if self.compute(offer) < party.reservation {
             return 0.0;
@@ -326,11 +346,10 @@ impl<'a> Table<'a> {
         let alike = profiles.iter().filter(|profile| profile.compute == self.compute(offer));
         let least = alike.map(|profile| profile.span).min().unwrap_or(1);
         let gain = party.worth(self.compute(offer)) - party.worth(compute);
-        gain / libm::pow(f64::from(least.saturating_sub(span)).max(0.5), dear)
+        gain / prices[least.saturating_sub(span) as usize]
     }
 
-    /// Which of two offers of the same worth is taken.
-    fn rank(&self, offer: Offer) -> (bool, u32, usize, usize, u32) {
+    fn rank(&self, offer: Offer) -> Rank {
         (self.held_at(offer).is_none(), self.span(offer), offer.party, offer.kind, offer.profile)
     }
 
@@ -350,17 +369,19 @@ impl<'a> Table<'a> {
             (0..self.racks.len()).filter(|gpu| self.kinds[*gpu] == offer.kind).collect();
         let used = |gpu: usize| self.items[gpu].iter().map(|item| self.racks[gpu].span(item)).sum::<u32>();
         gpus.sort_by_key(|gpu| (Some(*gpu) != home, Reverse(used(*gpu)), *gpu));
-        let mut ways = vec![(true, 0), (false, 0)];
-        if may_move {
-            ways.push((false, self.moves));
-        }
-        for (considerate, moves) in ways {
-            for gpu in &gpus {
-                let mut items: Vec<Item> =
-                    self.items[*gpu].iter().copied().filter(|item| item.vm != offer.party).collect();
-                items.push(Item { vm: offer.party, profile: offer.profile, start: 0 });
-                let avoid = if considerate { self.wanted_back(*gpu, offer.party) } else { 0 };
-                if let Some(packed) = self.packed(*gpu, &items, avoid, moves) {
+        let with = |gpu: usize| {
+            let others = self.items[gpu].iter().filter(|item| item.vm != offer.party);
+            let new = Item { vm: offer.party, profile: offer.profile, start: 0 };
+            let items: Vec<Item> = others.copied().chain([new]).collect();
+            self.has_room(gpu, &items).then_some((gpu, items))
+        };
+        let open: Vec<(usize, Vec<Item>)> = gpus.into_iter().filter_map(with).collect();
+        let wanted = self.wanted_back(offer.party);
+        let ways = [(true, 0), (false, 0), (false, self.moves)];
+        for (considerate, moves) in ways.into_iter().take(if may_move { 3 } else { 2 }) {
+            for (gpu, items) in &open {
+                let avoid = if considerate { wanted[*gpu] } else { 0 };
+                if let Some(packed) = self.packed(*gpu, items, avoid, moves) {
                     self.items.iter_mut().for_each(|items| items.retain(|item| item.vm != offer.party));
                     self.items[*gpu] = packed;
                     return true;
@@ -370,13 +391,28 @@ impl<'a> Table<'a> {
         false
     }
 
-    /// Slices of a GPU that other parties hold and have not got yet.
-    fn wanted_back(&self, gpu: usize, party: usize) -> u64 {
-        let others = self.parties.iter().enumerate().filter(|(other, _)| *other != party);
-        let held =
-            others.flat_map(|(other, party)| party.held.iter().map(move |(at, item)| (other, *at, item)));
-        held.filter(|(other, at, _)| *at == gpu && self.items.iter().flatten().all(|item| item.vm != *other))
-            .fold(0, |slices, (_, _, item)| slices | self.racks[gpu].mask(item))
+    /// Slices of each GPU that other parties hold and have not got yet.
+    fn wanted_back(&self, party: usize) -> Vec<u64> {
+        let mut wanted = vec![0; self.racks.len()];
+        let now = self.all_now();
+        let others = self.parties.iter().zip(now).enumerate();
+        for (_, (other, _)) in others.filter(|(other, (_, now))| *other != party && now.0 == 0) {
+            for (gpu, item) in &other.held {
+                wanted[*gpu] |= self.racks[*gpu].mask(item);
+            }
+        }
+        wanted
+    }
+
+    fn has_room(&self, gpu: usize, items: &[Item]) -> bool {
+        let mut profiles: Vec<u32> = items.iter().map(|item| item.profile).collect();
+        profiles.sort_unstable();
+        let kind = self.kinds[gpu];
+        *self
+            .room
+            .borrow_mut()
+            .entry((kind, profiles))
+            .or_insert_with_key(|(_, profiles)| self.racks[kind].has_room(profiles))
     }
 
     fn packed(&self, gpu: usize, items: &[Item], avoid: u64, moves: usize) -> Option<Vec<Item>> {
