@@ -66,19 +66,15 @@ fn give_up_strays(world: World<'_>, from: &Assignment, target: &mut Assignment, 
     let fabric = world.topology.fabric();
     let mut any = false;
     for step in &diff.deferred {
-        match step {
-            Step::Attach { devices, .. } => {
-                let stray = |device: DeviceId| {
-                    diff.reached.devices[device.index()].owner != from.devices[device.index()].owner
-                };
-                if let Some(lead) = devices.first().map(|(device, _)| *device).filter(|lead| stray(*lead)) {
-                    for member in fabric.companions(lead) {
-                        target.devices[member.index()] = from.devices[member.index()];
-                    }
-                    any = true;
-                }
+        let Step::Attach { devices, .. } = step else { continue };
+        let stray = |device: DeviceId| {
+            diff.reached.devices[device.index()].owner != from.devices[device.index()].owner
+        };
+        if let Some(lead) = devices.first().map(|(device, _)| *device).filter(|lead| stray(*lead)) {
+            for member in fabric.companions(lead) {
+                target.devices[member.index()] = from.devices[member.index()];
             }
-            _ => {}
+            any = true;
         }
     }
     let stray = stray_owners(from, diff);
@@ -106,12 +102,7 @@ fn stray_owners(from: &Assignment, diff: &Diff) -> BTreeSet<VmId> {
 }
 
 /// Leaves these VMs the GPU instances that they have, and in turn everybody who was to get their places.
-fn keep_instances(
-    world: World<'_>,
-    from: &Assignment,
-    target: &mut Assignment,
-    mut stays: BTreeSet<VmId>,
-) {
+fn keep_instances(world: World<'_>, from: &Assignment, target: &mut Assignment, mut stays: BTreeSet<VmId>) {
     let span = |instance: &GpuInstance| {
         let gpu = world.topology.gpus().get(instance.gpu.index());
         let profile = gpu.and_then(|gpu| gpu.profiles.get(instance.profile as usize));
