@@ -174,7 +174,7 @@ impl<'a> Table<'a> {
                 .zip(&self.parties)
                 .map(|((slices, _), party)| party.worth(*slices))
                 .sum();
-            if best.as_ref().is_none_or(|(most, _)| worth > *most + 1e-9 * most.abs()) {
+            if best.as_ref().is_none_or(|(most, _)| worth > *most + 1e-12 * most.abs()) {
                 best = Some((worth, instances));
             }
         }
