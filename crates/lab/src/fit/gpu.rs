@@ -6,9 +6,9 @@
 use halcyon_model::profile::GpuResponse;
 use halcyon_model::units::ByteSize;
 
+use super::FitFault;
 use super::numbers::rounded;
 use super::table::{GPU_TABLE, GpuRow};
-use super::FitFault;
 
 /// Compute slices of the GPU that was measured.
 const WHOLE: u32 = 7;
@@ -16,7 +16,7 @@ const WHOLE: u32 = 7;
 /// Where the figures of one batch come from.
 pub(super) fn source(batch: u32) -> String {
     format!(
-        "boringlee24/socc22-miso (MIT; facts only): step time of training, batch {batch}, on MIG instances of \
+        "boringlee24/socc22-miso (MIT, facts only): step time of training, batch {batch}, on MIG instances of \
          an A100"
     )
 }
@@ -84,10 +84,7 @@ fn shares(points: &[Point]) -> [f64; 2] {
     let along = |top: f64, bottom: f64| if bottom > 0.0 { (top / bottom).clamp(0.0, 1.0) } else { 0.0 };
     // On the third side compute has `c` and memory the rest.
     let difference = |p: &Point| p.added[0] - p.added[1];
-    let c = along(
-        sum(&|p| difference(p) * (p.wanted - p.added[1])),
-        sum(&|p| difference(p) * difference(p)),
-    );
+    let c = along(sum(&|p| difference(p) * (p.wanted - p.added[1])), sum(&|p| difference(p) * difference(p)));
     let mut candidates = vec![[along(cw, cc), 0.0], [0.0, along(mw, mm)], [c, 1.0 - c]];
     if determinant > 1e-12 * cc * mm {
         let inside = [(cw * mm - mw * cm) / determinant, (mw * cc - cw * cm) / determinant];

@@ -12,7 +12,7 @@ use super::numbers::rounded;
 use super::table::HostRow;
 
 /// Where the table comes from.
-pub(super) const SOURCE: &str = "msr-fiddle/synergy (MIT; facts only, rounded by its authors): training \
+pub(super) const SOURCE: &str = "msr-fiddle/synergy (MIT, facts only, rounded by its authors): training \
                                  throughput against 1 to 24 CPUs and 62.5 to 250 GB per GPU";
 
 /// A throughput within so much of the most is the most.
@@ -59,11 +59,12 @@ fn cpus(rows: &[HostRow], most: f64, working_set: f64) -> f64 {
         fed.iter().map(|row| distance(row) * distance(row)).sum()
     };
     let steps = (0_u32..).map(|step| least + f64::from(step) * STEP).take_while(|cores| *cores <= end);
-    steps.fold((least, f64::INFINITY), |best, cores| {
-        let found = squares(cores);
-        if found < best.1 { (cores, found) } else { best }
-    })
-    .0
+    steps
+        .fold((least, f64::INFINITY), |best, cores| {
+            let found = squares(cores);
+            if found < best.1 { (cores, found) } else { best }
+        })
+        .0
 }
 
 /// The slow-down per share missing, from the rows with the most CPUs: with those, memory alone is short.
