@@ -125,3 +125,19 @@ fn one_that_waits_does_not_hold_up_the_others() {
     let (reached, _) = case.plan(&held, &wished);
     assert_eq!(reached, [on(0, ONE, 0), on(2, TWO, 3), on(4, ONE, 1), on(6, ONE, 2)]);
 }
+
+#[test]
+fn slices_above_a_limit_that_was_lowered_are_given_back() {
+    let mut case = Case::of(&[7, 7]);
+    case.vms[1].gpu_slices.reservation = 0;
+    let held = [on(0, ONE, 0), on(2, TWO, 0), on(4, THREE, 1)];
+    case.vms[0].gpu_slices.limit = 2;
+    case.vms[1].gpu_slices.limit = 1;
+    let world = World { topology: &case.topology, vms: &case.vms, capabilities: &case.capabilities };
+    let mut from = admit(world).expect("they fit");
+    from.gpu_instances = held.to_vec();
+    let target = project(world, &from, Families::NONE, &Proposal::default());
+    check(world, &target).expect("feasible");
+    assert_eq!(target.gpu_instances, [on(2, TWO, 0)]);
+    assert_eq!(diff(world, &from, &target).reached, target);
+}

@@ -3,8 +3,8 @@
 //! Wishes are moved into each VM's bounds; where a socket, node or link is asked for more than it has,
 //! what exceeds the reservations is scaled down alike; a discrete wish that cannot be is left out. For
 //! any proposal, garbage included, the result keeps every rule of the checker, provided that what is
-//! held now keeps them. Bounds may have changed since: CPU time, memory bandwidth, memory and the
-//! bandwidth of devices are moved into them without a wish, as far as there is room.
+//! held now keeps them. Bounds may have changed since: CPU time, memory bandwidth, memory, the bandwidth
+//! of devices and GPU slices are moved into them without a wish, as far as there is room.
 //!
 //! What is wished for is rounded down to the granularity of its control, with two exceptions: a bound
 //! wins over the granularity, and a wish for exactly what is held is not rounded, so that wishing for
