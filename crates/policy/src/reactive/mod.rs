@@ -6,11 +6,13 @@
 
 mod compute;
 mod fabric;
+mod gpu;
 mod memory;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use halcyon_model::{DeviceId, HostTime, Objective, Proposal, VmSpec, VmWish, World};
+use halcyon_model::{DeviceId, HostTime, Objective, Proposal, VmId, VmSpec, VmWish, World};
 
 use crate::common::hand_out_devices;
 use crate::{Policy, View};
@@ -43,6 +45,8 @@ pub struct Tuning {
     pub placement_pace: Duration,
     /// How often a device may move, or lanes.
     pub fabric_pace: Duration,
+    /// How often GPU slices are looked at.
+    pub gpu_pace: Duration,
 }
 
 impl Default for Tuning {
@@ -58,6 +62,7 @@ impl Default for Tuning {
             memory_pace: Duration::from_secs(5),
             placement_pace: Duration::from_secs(30),
             fabric_pace: Duration::from_secs(60),
+            gpu_pace: Duration::from_secs(60),
         }
     }
 }
@@ -87,10 +92,13 @@ pub struct Reactive {
     memory_at: Option<HostTime>,
     placement_at: Option<HostTime>,
     fabric_at: Option<HostTime>,
+    gpu_at: Option<HostTime>,
     /// Whether the VMs of each socket are throttled for its memory channels.
     throttled: Vec<bool>,
     /// When each device last moved.
     moved_at: Vec<Option<HostTime>>,
+    /// When the GPU slices of a VM last changed, as long as that matters.
+    resliced_at: BTreeMap<VmId, HostTime>,
 }
 
 impl Reactive {
@@ -160,6 +168,9 @@ impl Policy for Reactive {
             self.move_device(view, &mut proposal.devices);
             proposal.device_bandwidth = crate::fixed::open_devices(view, halcyon_model::Reason::Fit);
             self.move_lanes(view, &mut proposal.links);
+        }
+        if self.slices_are_due(view) {
+            self.move_slices(view, &mut proposal);
         }
         proposal.vms.retain(|wish| *wish != VmWish { vm: wish.vm, ..VmWish::default() });
         proposal
