@@ -1,5 +1,6 @@
 //! The `halcyon` binary: one command for each thing that a person does with a host.
 
+mod bench;
 mod demo;
 mod doctor;
 mod trace;
@@ -12,6 +13,7 @@ use clap::Parser;
 #[derive(Parser)]
 #[command(name = "halcyon", version)]
 enum Halcyon {
+    Bench(bench::Args),
     Demo(demo::Args),
     Doctor(doctor::Args),
     Trace(trace::TraceArgs),
@@ -19,6 +21,7 @@ enum Halcyon {
 
 fn main() -> ExitCode {
     let outcome = match Halcyon::parse() {
+        Halcyon::Bench(args) => bench::run(&args),
         Halcyon::Demo(args) => demo::run(&args),
         Halcyon::Doctor(args) => doctor::run(&args),
         Halcyon::Trace(args) => trace::run(&args).map(|()| ExitCode::SUCCESS),

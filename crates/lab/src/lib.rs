@@ -1,13 +1,17 @@
 //! Scenarios, runs and comparisons: how good is a policy, on which host, against what.
+pub mod bench;
 mod compare;
+mod digest;
 mod foresight;
 mod limit_cycle;
 mod record;
 mod report;
 mod run;
 mod scenario;
+mod statistics;
 
-pub use compare::{Comparison, Row, Spread, Summary, compare};
+pub use compare::{Comparison, Decisions, Difference, Row, Spread, Summary, compare};
+pub use digest::{Digest, Timings};
 pub use record::{Note, Record, Track};
 pub use report::html;
 pub use run::{Run, RunError, RunResult};

@@ -17,7 +17,7 @@ const TWO_SOCKET: &str = include_str!("../../../../examples/hosts/two-socket.tom
 /// No description of a host or of VMs is larger.
 const MOST_BYTES: u64 = 16 << 20;
 
-pub(super) fn hours(text: &str) -> Result<Duration, String> {
+pub(crate) fn hours(text: &str) -> Result<Duration, String> {
     let hours: f64 = text.parse().map_err(|_| format!("`{text}` is not a number of hours"))?;
     if !(0.05..=8760.0).contains(&hours) {
         return Err("must be from 0.05 to 8760 hours".into());

@@ -1,0 +1,111 @@
+//! One policy on one scenario, from its start to the few figures that are kept of it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use halcyon_control::Stopwatch;
+use halcyon_policy::Policy;
+
+use super::run::BenchError;
+use crate::digest::Digest;
+use crate::foresight::policy_by_name;
+use crate::run::{Run, RunError, RunResult};
+use crate::scenario::Scenario;
+
+/// Why a scenario or a policy could not be made.
+pub type Refusal = Box<dyn std::error::Error + Send + Sync>;
+
+/// Makes policies by name.
+pub trait Policies: Sync {
+    /// A policy for a run of a scenario. Once `stop` is set the answer does not matter any more.
+    ///
+    /// # Errors
+    /// When there is no such policy, or it cannot be started.
+    fn make(
+        &self,
+        name: &str,
+        scenario: &Scenario,
+        stop: &AtomicBool,
+    ) -> Result<Box<dyn Policy + Send>, Refusal>;
+
+    /// Whether it is the same in every run of the same program, so that results may be kept for later.
+    fn is_fixed(&self, name: &str) -> bool;
+}
+
+/// The policies that come with Halcyon.
+#[derive(Debug, Clone, Copy)]
+pub struct BuiltIn;
+
+impl Policies for BuiltIn {
+    fn make(
+        &self,
+        name: &str,
+        scenario: &Scenario,
+        stop: &AtomicBool,
+    ) -> Result<Box<dyn Policy + Send>, Refusal> {
+        let made = policy_by_name(name, scenario, stop);
+        made.ok_or_else(|| Box::new(RunError::NoPolicy { name: name.into() }) as Refusal)
+    }
+
+    fn is_fixed(&self, _: &str) -> bool {
+        true
+    }
+}
+
+/// Steps between two looks at the stop flag.
+const STRIDE: u64 = 256;
+
+/// What a run needs from outside.
+pub(super) struct Setting<'a> {
+    pub(super) policies: &'a dyn Policies,
+    pub(super) stopwatch: &'a (dyn Stopwatch + Sync),
+    pub(super) stop: &'a AtomicBool,
+}
+
+impl Setting<'_> {
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// Runs a policy to the end; nothing if it was stopped on the way. `advanced` hears of simulated
+    /// seconds.
+    pub(super) fn run(
+        &self,
+        scenario: &Scenario,
+        policy: &str,
+        record: bool,
+        advanced: &dyn Fn(u64),
+    ) -> Result<Option<RunResult>, BenchError> {
+        let chosen = self.policies.make(policy, scenario, self.stop);
+        let chosen = chosen.map_err(|source| BenchError::Policy { name: policy.into(), source })?;
+        // Who tried things out beforehand and was stopped is not what it would have been.
+        if self.is_stopped() {
+            return Ok(None);
+        }
+        let failed = |source: RunError| BenchError::Run { policy: policy.into(), source };
+        let mut run = Run::of(scenario, policy, chosen, record).map_err(failed)?;
+        let (mut steps, mut told) = (0, 0);
+        while !run.is_over() {
+            run.tick(self.stopwatch).map_err(failed)?;
+            steps += 1;
+            if steps % STRIDE == 0 {
+                if self.is_stopped() {
+                    return Ok(None);
+                }
+                let seconds = run.host().now().as_secs();
+                advanced(seconds - told);
+                told = seconds;
+            }
+        }
+        advanced(run.host().now().as_secs().saturating_sub(told));
+        Ok(Some(run.finish()))
+    }
+
+    pub(super) fn digest(
+        &self,
+        scenario: &Scenario,
+        policy: &str,
+        advanced: &dyn Fn(u64),
+    ) -> Result<Option<Digest>, BenchError> {
+        Ok(self.run(scenario, policy, false, advanced)?.as_ref().map(Digest::from))
+    }
+}
