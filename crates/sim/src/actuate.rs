@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use halcyon_hal::{Actuate, ActuateError, Progress, Ticket};
-use halcyon_model::{HostTime, Step};
+use halcyon_model::{HostTime, Step, VmId};
 
 use crate::host::SimHost;
 
@@ -39,6 +39,36 @@ impl Flights {
 }
 
 impl SimHost {
+    /// Whatever was under way for a VM that is gone comes to nothing.
+    pub(crate) fn abandon(&mut self, vm: VmId) {
+        let of_vm = |flight: &mut Flight| flight.step.vm() == Some(vm);
+        let gone: Vec<_> = self.flights.under_way.extract_if(.., |_, flight| of_vm(flight)).collect();
+        for (ticket, flight) in gone {
+            self.come_to_rest(&flight.step);
+            self.flights.landed.insert(ticket, Progress::Failed { why: "the VM is gone".into() });
+        }
+    }
+
+    /// Memory on its way to VMs, by node, in bytes; and whose memory is in motion.
+    pub(crate) fn memory_under_way(&self) -> (Vec<u64>, Vec<VmId>) {
+        let mut growing = vec![0; self.inventory.topology.nodes().len()];
+        let mut moving = Vec::new();
+        for flight in self.flights.under_way.values() {
+            match &flight.step {
+                Step::SetMemory { vm, node, from, to } => {
+                    growing[node.index()] += to.saturating_sub(*from).get();
+                    moving.push(*vm);
+                }
+                Step::MigrateMemory { vm, to, size, .. } => {
+                    growing[to.index()] += size.get();
+                    moving.push(*vm);
+                }
+                _ => {}
+            }
+        }
+        (growing, moving)
+    }
+
     pub(crate) fn land_flights(&mut self) {
         let now = self.now;
         let landing: Vec<_> =
@@ -73,6 +103,7 @@ impl SimHost {
         match step {
             Step::SetMemory { .. } => self.come_to_rest(step),
             Step::Place { .. } => self.compute.place(&self.assignment),
+            Step::CreateInstance { .. } | Step::DestroyInstance { .. } => self.follow_instances(),
             Step::Detach { .. } | Step::Attach { .. } => {
                 self.fabric.follow(&self.inventory.topology, &self.assignment, self.inventory.world());
             }
@@ -123,10 +154,17 @@ impl SimHost {
                 seconds((to.as_f64() - from.as_f64()) / parameters.balloon_deflate_bytes_s)
             }
             Step::MigrateMemory { size, .. } => seconds(size.as_f64() / parameters.migrate_bytes_s),
-            _ => {
-                self.inventory.capabilities.get(step.kind()).map_or(Duration::ZERO, |control| control.latency)
+            Step::DestroyInstance { .. } => {
+                let busy = self.position(step).is_some_and(|position| self.keeps_gpu_busy(position));
+                let drain = if busy { parameters.gpu_drain } else { Duration::ZERO };
+                drain + self.latency(step)
             }
+            _ => self.latency(step),
         }
+    }
+
+    fn latency(&self, step: &Step) -> Duration {
+        self.inventory.capabilities.get(step.kind()).map_or(Duration::ZERO, |control| control.latency)
     }
 
     /// How a step will end, and when.
@@ -168,8 +206,14 @@ impl SimHost {
             _ => {}
         }
         let Some(position) = position else { return };
+        let drained = matches!(step, Step::DestroyInstance { .. }).then(|| self.duration(step));
         let vm = &mut self.vms[position];
-        vm.stall_s += control.interruption.as_secs_f64();
+        match drained {
+            // Only the GPU part of the program stands still.
+            Some(takes) => vm.gpu_down_s += (takes + control.interruption).as_secs_f64(),
+            None if matches!(step, Step::CreateInstance { .. }) => {}
+            None => vm.stall_s += control.interruption.as_secs_f64(),
+        }
         if let Step::SetMemory { from, to, .. } = step
             && to < from
             && end == End::Done

@@ -9,7 +9,7 @@ use crate::host::SimHost;
 #[derive(Debug)]
 pub(crate) struct Compute {
     /// Positions of the VMs on each socket.
-    on_socket: Vec<Vec<usize>>,
+    pub(crate) on_socket: Vec<Vec<usize>>,
     claims: Vec<Claim>,
     parts: Vec<f64>,
     /// For each memory node, which VM asks for how much of its bandwidth.
@@ -79,21 +79,18 @@ impl SimHost {
 
     /// Memory channels are shared alike by whoever asks, below each VM's throttle.
     pub(crate) fn share_memory_bandwidth(&mut self) {
+        self.throttle();
         let Compute { claims, parts, asked, .. } = &mut self.compute;
         asked.iter_mut().for_each(Vec::clear);
         for (position, (vm, holding)) in self.vms.iter_mut().zip(&self.assignment.holdings).enumerate() {
-            let wanted = vm.cpu * vm.efficiency * vm.traffic;
-            vm.memory_factor = 1.0;
-            vm.memory_traffic = wanted.min(holding.memory_bandwidth.ceiling.as_f64());
-            if wanted <= 0.0 {
+            if vm.memory_traffic <= 0.0 {
                 continue;
             }
-            let throttled = vm.memory_traffic / wanted;
-            vm.memory_factor = throttled;
             let total = holding.total_memory().as_f64().max(1.0);
             for (node, size) in &holding.memory {
                 let part = size.as_f64() / total;
-                asked[node.index()].push(Asked { position, throttled, wanted: vm.memory_traffic * part });
+                let wanted = vm.memory_traffic * part;
+                asked[node.index()].push(Asked { position, throttled: vm.memory_factor, wanted });
             }
         }
         for (node, asked) in self.inventory.topology.nodes().iter().zip(asked) {
@@ -111,8 +108,47 @@ impl SimHost {
             }
         }
         for vm in &mut self.vms {
-            let wanted = vm.cpu * vm.efficiency * vm.traffic;
+            let wanted = vm.cpu * vm.efficiency * vm.effect.traffic;
             vm.memory_traffic = wanted * vm.memory_factor;
+        }
+    }
+
+    /// What throttles leave of each VM's memory traffic and speed. They are coarse and late, hits in the
+    /// cache wait with the misses, and a core's other thread waits with it.
+    fn throttle(&mut self) {
+        let parameters = &self.parameters;
+        let settled =
+            1.0 - libm::exp(-parameters.step.as_secs_f64() / parameters.throttle_settles.as_secs_f64());
+        for (socket, members) in self.inventory.topology.sockets().iter().zip(&self.compute.on_socket) {
+            let bandwidth = self.inventory.topology.memory_bandwidth(socket.id).as_f64();
+            let step = bandwidth / parameters.throttle_steps.max(1.0);
+            let mut held_back = 0.0;
+            for position in members {
+                let (vm, held) = (&mut self.vms[*position], &self.assignment.holdings[*position]);
+                let ceiling = held.memory_bandwidth.ceiling.as_f64();
+                let cap = if ceiling >= bandwidth { ceiling } else { (ceiling / step).ceil() * step };
+                vm.throttle = if cap >= vm.throttle {
+                    cap
+                } else {
+                    let from = vm.throttle.min(bandwidth);
+                    from + (cap - from) * settled
+                };
+                let wanted = vm.cpu * vm.efficiency * vm.effect.traffic;
+                let hits = vm.cpu * vm.efficiency * vm.most_traffic - wanted;
+                let asked = wanted + parameters.throttle_hits * hits.max(0.0);
+                let left = if asked > vm.throttle { vm.throttle / asked } else { 1.0 };
+                vm.memory_factor = left;
+                vm.memory_traffic = wanted * left;
+                held_back += vm.cpu * (1.0 - left);
+            }
+            if held_back > 0.0 && socket.threads_per_core > 1 {
+                let spill = 1.0 - parameters.throttle_spill * (held_back / cores(socket.cpu())).min(1.0);
+                for position in members {
+                    let vm = &mut self.vms[*position];
+                    vm.memory_factor *= spill;
+                    vm.memory_traffic *= spill;
+                }
+            }
         }
     }
 }

@@ -38,7 +38,7 @@ impl Fabric {
     pub(crate) fn new(topology: &Topology, start: &Assignment, world: World<'_>) -> Self {
         let fabric = topology.fabric();
         let mut new = Self {
-            owned: world.vms.iter().map(|spec| (spec.id, Vec::new())).collect(),
+            owned: Vec::new(),
             by_root: Vec::new(),
             moved: vec![0.0; fabric.devices.len()],
             in_motion: vec![false; fabric.devices.len()],
@@ -54,7 +54,8 @@ impl Fabric {
 
     /// Takes note of who owns what.
     pub(crate) fn follow(&mut self, topology: &Topology, assignment: &Assignment, world: World<'_>) {
-        self.owned.iter_mut().for_each(|(_, devices)| devices.clear());
+        self.owned.clear();
+        self.owned.extend(world.vms.iter().map(|spec| (spec.id, Vec::new())));
         self.by_root.clear();
         for (index, held) in assignment.devices.iter().enumerate() {
             let device = DeviceId::at(index);

@@ -11,12 +11,14 @@ use halcyon_model::{
 };
 
 use crate::actuate::Flights;
+use crate::cache::{Caches, fill_evenly};
 use crate::compute::Compute;
 use crate::fabric::Fabric;
+use crate::gpu::Slices;
 use crate::load::{Burst, Workload};
 use crate::parameters::Parameters;
-use crate::queue::Service;
-use crate::score::{Score, VmScore, Window};
+use crate::score::{Score, VmScore};
+use crate::vm::{Alone, Vm};
 
 /// A VM with what it is asked to do.
 #[derive(Debug, Clone, PartialEq)]
@@ -62,56 +64,16 @@ pub struct VmState {
     pub io_wanted: f64,
     /// Memory traffic, in bytes per second.
     pub memory_traffic: f64,
+    /// Last-level cache that it fills, in bytes.
+    pub cache: f64,
+    /// Speed that it has with that, 0 to 1.
+    pub cache_speed: f64,
+    /// GPU time that it could use, in whole GPUs.
+    pub gpu_wanted: f64,
+    /// Speed of its slices, in whole GPUs.
+    pub gpu: f64,
     /// Its utility in the present step, 0 to 1; nothing if nothing is asked of it.
     pub utility: Option<f64>,
-}
-
-/// What the simulator knows of one VM.
-#[derive(Debug)]
-pub(crate) struct Vm {
-    pub(crate) workload: Workload,
-    burst: Burst,
-    /// Work that arrives, in cores.
-    pub(crate) arrival: f64,
-    pub(crate) working_set: f64,
-    /// Memory that it can use now, in bytes.
-    pub(crate) memory: f64,
-    /// Work per second of one core, 0 to 1: distance and paging.
-    pub(crate) efficiency: f64,
-    paging: f64,
-    /// Memory traffic per unit of work, in bytes.
-    pub(crate) traffic: f64,
-    pub(crate) cpu_wanted: f64,
-    pub(crate) cpu: f64,
-    /// CPU time that it could have had, in cores.
-    pub(crate) cpu_within_reach: f64,
-    pub(crate) memory_traffic: f64,
-    /// Share of its memory traffic that it got.
-    pub(crate) memory_factor: f64,
-    pub(crate) io_wanted: f64,
-    pub(crate) io: f64,
-    /// Time that it has still to stand still.
-    pub(crate) stall_s: f64,
-    backlog: f64,
-    backlog_alone: f64,
-    /// Work that it could do alone on the host, in cores.
-    alone: f64,
-    counters: Counters,
-    published: Counters,
-    window: Window,
-    window_alone: Window,
-    utility: Option<f64>,
-    score: VmScore,
-    pub(crate) refuses_until: Option<HostTime>,
-}
-
-#[derive(Debug, Clone, Copy, Default)]
-struct Counters {
-    cpu_used_us: f64,
-    cpu_waited_us: f64,
-    memory_stalled_us: f64,
-    io_stalled_us: f64,
-    memory_bytes: f64,
 }
 
 /// A simulated host with VMs on it.
@@ -123,9 +85,15 @@ pub struct SimHost {
     pub(crate) vms: Vec<Vm>,
     pub(crate) compute: Compute,
     pub(crate) fabric: Fabric,
+    pub(crate) caches: Caches,
+    pub(crate) slices: Slices,
+    /// VMs that are still to start, the next one last.
+    pub(crate) coming: Vec<Guest>,
+    /// What became of VMs that are gone: weight and score.
+    pub(crate) gone: Vec<(VmId, f64, VmScore)>,
+    pub(crate) seed: u64,
     pub(crate) flights: Flights,
     pub(crate) noise: Burst,
-    steps: u64,
     pub(crate) now: HostTime,
     window_end: HostTime,
     /// Cost of changes so far, in seconds of utility times weight.
@@ -134,7 +102,7 @@ pub struct SimHost {
 }
 
 impl SimHost {
-    /// A host on which `guests`, ordered by id, hold `start`.
+    /// A host on which those of `guests`, ordered by id, that are there from the beginning hold `start`.
     ///
     /// # Errors
     /// What is wrong with `start`.
@@ -146,22 +114,30 @@ impl SimHost {
         parameters: Parameters,
         seed: u64,
     ) -> Result<Self, Violations> {
-        let (specs, workloads): (Vec<_>, Vec<_>) =
-            guests.into_iter().map(|guest| (guest.spec, guest.workload)).unzip();
-        let inventory = Inventory { topology, vms: specs, capabilities, profiles: Arc::default() };
+        let (mut present, mut coming): (Vec<_>, Vec<_>) =
+            guests.into_iter().partition(|guest| guest.arrives.is_zero());
+        coming.sort_by_key(|guest| std::cmp::Reverse((guest.arrives, guest.spec.id)));
+        let vms = present.iter().map(|guest| guest.spec.clone()).collect();
+        let inventory = Inventory { topology, vms, capabilities, profiles: Arc::default() };
         check(inventory.world(), &start)?;
-        let vms = inventory.vms.iter().zip(workloads).zip(&start.holdings);
-        let vms = vms.map(|((spec, workload), holding)| {
-            let alone = alone(&inventory.topology, spec, &workload, &parameters);
-            Vm::new(workload, seed, spec.id, holding.total_memory().as_f64(), alone)
+        let vms = present.drain(..).zip(&start.holdings).map(|(guest, holding)| {
+            let memory = holding.total_memory().as_f64();
+            boot(guest, &inventory.topology, &parameters, seed, memory).1
         });
-        Ok(Self {
-            vms: vms.collect(),
-            compute: Compute::new(&inventory.topology, &start),
+        let mut vms: Vec<Vm> = vms.collect();
+        let compute = Compute::new(&inventory.topology, &start);
+        fill_evenly(&inventory.topology, &compute.on_socket, &mut vms);
+        let mut host = Self {
+            vms,
+            compute,
             fabric: Fabric::new(&inventory.topology, &start, inventory.world()),
+            caches: Caches::default(),
+            slices: Slices::default(),
+            coming,
+            gone: Vec::new(),
+            seed,
             flights: Flights::default(),
             noise: Burst::new(seed, u64::MAX),
-            steps: 0,
             now: Duration::ZERO,
             window_end: parameters.window,
             charged: 0.0,
@@ -169,7 +145,9 @@ impl SimHost {
             assignment: start,
             parameters,
             inventory: Arc::new(inventory),
-        })
+        };
+        host.follow_instances();
+        Ok(host)
     }
 
     /// The same host, where it is known how programs respond.
@@ -231,6 +209,10 @@ impl SimHost {
             io: vm.io,
             io_wanted: vm.io_wanted,
             memory_traffic: vm.memory_traffic,
+            cache: vm.cache,
+            cache_speed: vm.effect.speed,
+            gpu_wanted: vm.gpu_wanted,
+            gpu: vm.gpu,
             utility: vm.utility,
         })
     }
@@ -240,41 +222,42 @@ impl SimHost {
     pub fn score(&self) -> Score {
         let vms = self.inventory.vms.iter().zip(&self.vms);
         let vms = vms.map(|(spec, vm)| (spec.id, spec.weight.as_f64(), vm.score));
+        let vms = vms.chain(self.gone.iter().copied());
         Score::new(vms, self.charged, self.now.as_secs_f64())
     }
 
     /// Lets one step of time pass.
     pub fn step(&mut self) {
         self.land_flights();
+        self.come_and_go();
+        self.share_cache();
         self.arrive();
         self.share_cpu();
         self.share_memory_bandwidth();
+        self.share_gpus();
         self.share_fabric();
         let seconds = self.parameters.step.as_secs_f64();
         for (vm, spec) in self.vms.iter_mut().zip(&self.inventory.vms) {
             vm.work(spec, &self.parameters, seconds);
         }
-        self.steps += 1;
         self.now += self.parameters.step;
         if self.now >= self.window_end {
             self.window_end += self.parameters.window;
             for (vm, spec) in self.vms.iter_mut().zip(&self.inventory.vms) {
-                vm.score.alone += vm.window_alone.take().unwrap_or(0.0);
-                vm.window.close(spec.objective, &mut vm.score);
+                vm.close_window(spec.objective);
             }
         }
     }
 
-    /// Demand of this step, and how well each VM can work with the memory that it has.
+    /// Demand of this step, and how well each VM can work with the memory and cache that it has.
     fn arrive(&mut self) {
-        let seconds = self.now.as_secs_f64() + self.parameters.step.as_secs_f64() / 2.0;
-        let (sigma, rho) = (self.parameters.burst_sigma, self.parameters.burst_rho);
-        let topology = &self.inventory.topology;
-        for (vm, holding) in self.vms.iter_mut().zip(&self.assignment.holdings) {
-            vm.arrival = vm.workload.demand.work_at(seconds) * vm.burst.next_factor(sigma, rho);
-            vm.working_set = vm.workload.demand.working_set_at(seconds);
+        let at_s = self.now.as_secs_f64() + self.parameters.step.as_secs_f64() / 2.0;
+        let Inventory { topology, vms: specs, .. } = &*self.inventory;
+        for ((vm, spec), holding) in self.vms.iter_mut().zip(specs).zip(&self.assignment.holdings) {
+            vm.arrive(at_s, matches!(spec.objective, Objective::Latency { .. }), &self.parameters);
             let missing = ((vm.working_set - vm.memory) / vm.working_set.max(1.0)).max(0.0);
-            vm.paging = 1.0 / (1.0 + self.parameters.paging_slowdown * missing);
+            let slowdown = vm.workload.application.response.paging.unwrap_or(self.parameters.paging_slowdown);
+            vm.paging = 1.0 / (1.0 + slowdown * missing);
             let total = holding.total_memory().as_f64().max(1.0);
             let hops: f64 = holding
                 .memory
@@ -284,132 +267,24 @@ impl SimHost {
                     size.as_f64() / total * (distance - 10.0).max(0.0) / 11.0
                 })
                 .sum();
-            vm.efficiency = vm.paging / (1.0 + self.parameters.remote_slowdown * hops);
+            vm.efficiency = vm.effect.speed * vm.paging / (1.0 + self.parameters.remote_slowdown * hops);
         }
     }
 }
 
-/// What a VM could do with all its limits and the host to itself.
-fn alone(topology: &Topology, spec: &VmSpec, workload: &Workload, parameters: &Parameters) -> f64 {
-    let application = &workload.application;
-    let per = |rate: f64, need: f64| if need > 0.0 { rate / need } else { f64::INFINITY };
-    let devices: f64 = spec
-        .devices
-        .iter()
-        .map(|wish| {
-            let of_class = topology.fabric().devices.iter().filter(|device| device.class == wish.class);
-            let fastest = of_class.map(|device| device.bandwidth).max().unwrap_or_default();
-            f64::from(wish.count.limit) * wish.bandwidth.limit.min(fastest).as_f64()
-        })
-        .sum();
-    let cpu = spec.cpu.limit.as_f64() / 1000.0;
-    let memory =
-        per(spec.memory_bandwidth.limit.as_f64(), application.response.cache.effect(f64::MAX).traffic);
-    let io = per(parameters.paravirtual_bytes_s + devices, application.io_bytes);
-    cpu.min(memory).min(io)
-}
-
-impl Vm {
-    fn new(workload: Workload, seed: u64, id: VmId, memory: f64, alone: f64) -> Self {
-        Self {
-            traffic: workload.application.response.cache.effect(f64::MAX).traffic,
-            workload,
-            burst: Burst::new(seed, u64::from(id.0)),
-            arrival: 0.0,
-            working_set: 0.0,
-            memory,
-            efficiency: 1.0,
-            paging: 1.0,
-            cpu_wanted: 0.0,
-            cpu: 0.0,
-            cpu_within_reach: 0.0,
-            memory_traffic: 0.0,
-            memory_factor: 1.0,
-            io_wanted: 0.0,
-            io: 0.0,
-            stall_s: 0.0,
-            backlog: 0.0,
-            backlog_alone: 0.0,
-            alone,
-            counters: Counters::default(),
-            published: Counters::default(),
-            window: Window::default(),
-            window_alone: Window::default(),
-            utility: None,
-            score: VmScore::default(),
-            refuses_until: None,
-        }
-    }
-
-    /// CPU time that it could use in a step of `seconds`, in cores, before any limit but its vCPUs.
-    pub(crate) fn wants(&self, seconds: f64) -> f64 {
-        (self.arrival + self.backlog / seconds) / self.efficiency.max(1e-6)
-    }
-
-    /// Turns what it got into work done, requests answered and counters.
-    fn work(&mut self, spec: &VmSpec, parameters: &Parameters, seconds: f64) {
-        self.published = self.counters;
-        let stalled = self.stall_s.min(seconds);
-        self.stall_s -= stalled;
-        let awake = 1.0 - stalled / seconds;
-        let io_factor = if self.io_wanted > 0.0 { (self.io / self.io_wanted).min(1.0) } else { 1.0 };
-        let speed = self.efficiency * self.memory_factor * io_factor * awake;
-        let (arrived, waiting) = (self.arrival * seconds, self.backlog);
-        let done = (self.cpu * speed * seconds).min(waiting + arrived);
-        self.backlog = waiting + arrived - done;
-        self.judge(spec, parameters, seconds, speed, waiting, done);
-        self.count(seconds, io_factor, awake);
-    }
-
-    fn judge(
-        &mut self,
-        spec: &VmSpec,
-        parameters: &Parameters,
-        seconds: f64,
-        speed: f64,
-        waiting: f64,
-        done: f64,
-    ) {
-        let arrived = self.arrival * seconds;
-        let waiting_alone = self.backlog_alone;
-        let alone = (self.alone * seconds).min(waiting_alone + arrived);
-        self.backlog_alone = waiting_alone + arrived - alone;
-        let (good, all, best) = match spec.objective {
-            Objective::Latency { p99 } => {
-                let request = self.workload.application.request.as_secs_f64();
-                let in_time = |cores: f64, speed: f64, backlog: f64| {
-                    let capacity = cores * speed;
-                    let service = Service { arrival: self.arrival, capacity, cores, speed, backlog, request };
-                    service.in_time(p99.as_secs_f64())
-                };
-                let here = in_time(self.cpu_within_reach, speed, (waiting + self.backlog) / 2.0);
-                let limit = spec.cpu.limit.as_f64() / 1000.0;
-                let best = in_time(limit, 1.0, (waiting_alone + self.backlog_alone) / 2.0);
-                // Whoever waits longer than this has gone away.
-                let patience = parameters.patience.as_secs_f64() * limit;
-                self.backlog = self.backlog.min(patience);
-                self.backlog_alone = self.backlog_alone.min(patience);
-                (arrived * here, arrived, arrived * best)
-            }
-            Objective::Throughput | Objective::BestEffort => (done, alone, alone),
-        };
-        self.utility = (all > 0.0).then(|| (good / all).clamp(0.0, 1.0));
-        self.window.add(good, all);
-        self.window_alone.add(best, all);
-    }
-
-    fn count(&mut self, seconds: f64, io_factor: f64, awake: f64) {
-        let us = seconds * 1e6;
-        // A VM that waits for a device leaves its CPU alone.
-        self.cpu *= io_factor * awake;
-        self.memory_traffic *= io_factor * awake;
-        let busy = if self.cpu_wanted > 1e-9 { 1.0 } else { 0.0 };
-        self.counters.cpu_used_us += self.cpu * us;
-        self.counters.cpu_waited_us += (self.cpu_wanted - self.cpu_within_reach).max(0.0) * us;
-        self.counters.memory_stalled_us += (1.0 - self.paging) * busy * us;
-        self.counters.io_stalled_us += (1.0 - io_factor * awake) * busy * us;
-        self.counters.memory_bytes += self.memory_traffic * seconds;
-    }
+/// A VM as it is before its first step.
+pub(crate) fn boot(
+    guest: Guest,
+    topology: &Topology,
+    parameters: &Parameters,
+    seed: u64,
+    memory: f64,
+) -> (VmSpec, Vm) {
+    let Guest { spec, workload, leaves, signal, .. } = guest;
+    let alone = Alone::new(topology, &spec, &workload, parameters);
+    let burst = Burst::new(seed, u64::from(spec.id.0));
+    let vm = Vm::new(workload, burst, memory, alone, (leaves, signal));
+    (spec, vm)
 }
 
 impl Observe for SimHost {
@@ -433,6 +308,8 @@ impl Observe for SimHost {
             read.memory_stalled_us = Some(as_counter(counters.memory_stalled_us));
             read.io_stalled_us = Some(as_counter(counters.io_stalled_us));
             read.memory_bytes = Some(as_counter(counters.memory_bytes));
+            let uses_gpu = vm.workload.application.gpu_seconds > 0.0;
+            read.gpu_busy_us = uses_gpu.then(|| as_counter(counters.gpu_busy_us));
             read.device_bytes.clear();
             for device in self.fabric.owned(spec.id) {
                 read.device_bytes.push((*device, as_counter(self.fabric.moved(*device))));
@@ -440,7 +317,8 @@ impl Observe for SimHost {
             // A guest cannot use more than it has, so it cannot be seen to need more either.
             let seen = vm.working_set.min(vm.memory) * (1.0 + self.parameters.counter_noise * error);
             sample.working_set = Some(ByteSize::from_f64(seen));
-            sample.signal = None;
+            sample.cache = Some(ByteSize::from_f64(vm.cache));
+            sample.signal = vm.signal(spec);
             sample.refuses_memory_until = vm.refuses_until;
         }
         Ok(())

@@ -3,14 +3,18 @@
 //! Demand comes from traces or from a generator fitted to them; what VMs get out of what they hold is
 //! computed by [`SimHost::step`]. All is a function of the parameters and one seed.
 mod actuate;
+mod cache;
 mod compute;
 mod fabric;
+mod gpu;
 mod host;
 mod load;
 mod parameters;
 mod queue;
 mod score;
+mod tenancy;
 pub mod trace;
+mod vm;
 
 pub use host::{Guest, SimHost, VmState};
 pub use load::{Application, Demand, Workload};

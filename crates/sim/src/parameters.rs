@@ -14,6 +14,29 @@ pub struct Parameters {
     pub burst_sigma: f64,
     /// Correlation of that spread from one second to the next. A choice.
     pub burst_rho: f64,
+    /// How often a VM that answers requests sees a surge of them, on average. A choice: flash crowds are
+    /// within the minutes over which the traces are means.
+    pub surge_every: Duration,
+    /// How long a surge lasts. A choice.
+    pub surge_length: Duration,
+    /// Demand in a surge, as a multiple. A choice.
+    pub surge_height: f64,
+    /// How many steps a memory-bandwidth throttle knows between none and all of a socket's bandwidth: Intel
+    /// MBA has steps of 10 %. What is asked for is rounded up to a step; a cap of 4,000 MB/s let 13,634
+    /// through on a socket of about 136 GB/s (intel-cmt-cat issue 277).
+    pub throttle_steps: f64,
+    /// How long a throttle takes to bite; until then it lets more through (seconds were seen in
+    /// intel-cmt-cat issue 185).
+    pub throttle_settles: Duration,
+    /// How much a hit in the last-level cache counts against a throttle, compared with a miss: the delay
+    /// sits between core and cache, so that hits wait as well. A choice.
+    pub throttle_hits: f64,
+    /// Speed that all others on the socket lose when all of it is throttled to nothing, where cores have
+    /// two threads: both share the larger delay. A choice.
+    pub throttle_spill: f64,
+    /// How long an instance of a GPU goes on before it can be taken from a VM that keeps it busy. A choice,
+    /// of the order of a training step or a batch of requests and its clean-up.
+    pub gpu_drain: Duration,
     /// Slow-down of a VM whose memory is all one NUMA hop (distance 21) away. Remote access takes about
     /// 1.4 to 1.7 times as long on two-socket servers; a typical program feels about a third of that.
     pub remote_slowdown: f64,
@@ -50,6 +73,14 @@ impl Default for Parameters {
             window: Duration::from_secs(60),
             burst_sigma: 0.25,
             burst_rho: 0.9,
+            surge_every: Duration::from_secs(1800),
+            surge_length: Duration::from_secs(20),
+            surge_height: 1.6,
+            throttle_steps: 10.0,
+            throttle_settles: Duration::from_secs(2),
+            throttle_hits: 0.3,
+            throttle_spill: 0.1,
+            gpu_drain: Duration::from_secs(3),
             remote_slowdown: 0.15,
             paging_slowdown: 20.0,
             patience: Duration::from_secs(10),
@@ -63,5 +94,13 @@ impl Default for Parameters {
             counter_noise: 0.01,
             counter_lag: true,
         }
+    }
+}
+
+impl Parameters {
+    /// Mean demand of a VM with surges against one without.
+    pub(crate) fn mean_surge(&self) -> f64 {
+        let (every, length) = (self.surge_every.as_secs_f64(), self.surge_length.as_secs_f64());
+        1.0 + (self.surge_height - 1.0) * length / (every + length)
     }
 }

@@ -15,6 +15,8 @@ pub(crate) struct Service {
     pub backlog: f64,
     /// Work of one request.
     pub request: f64,
+    /// Time that a request spends on a GPU besides, in seconds.
+    pub elsewhere: f64,
 }
 
 impl Service {
@@ -29,16 +31,35 @@ impl Service {
         if self.capacity <= 1e-9 {
             return 0.0;
         }
-        let run = self.request / (self.speed.max(1e-6) * self.cores.min(1.0));
-        let slack = objective - run - self.backlog / self.capacity;
+        let slack = objective - self.without_queue();
         if slack <= 0.0 {
             return 0.0;
         }
+        1.0 - self.waits() * libm::exp(-slack * self.free() / self.request)
+    }
+
+    /// The time within which 99 of 100 requests are answered, in seconds; an hour where nothing is.
+    pub(crate) fn p99(&self) -> f64 {
+        if self.capacity <= 1e-9 {
+            return 3600.0;
+        }
+        let queue = libm::log((self.waits() / 0.01).max(1.0)) * self.request / self.free();
+        (self.without_queue() + queue).min(3600.0)
+    }
+
+    fn without_queue(&self) -> f64 {
+        let run = self.request / (self.speed.max(1e-6) * self.cores.min(1.0));
+        run + self.elsewhere + self.backlog / self.capacity
+    }
+
+    fn waits(&self) -> f64 {
         let load = (self.arrival / self.capacity).min(1.0);
         let servers = self.cores.max(1.0);
-        let waits = libm::pow(load, libm::sqrt(2.0 * (servers + 1.0)) - 1.0);
-        let free = (self.capacity - self.arrival).max(0.02 * self.capacity);
-        1.0 - waits * libm::exp(-slack * free / self.request)
+        libm::pow(load, libm::sqrt(2.0 * (servers + 1.0)) - 1.0)
+    }
+
+    fn free(&self) -> f64 {
+        (self.capacity - self.arrival).max(0.02 * self.capacity)
     }
 }
 
@@ -47,7 +68,7 @@ mod tests {
     use super::*;
 
     fn service(arrival: f64, capacity: f64, backlog: f64) -> Service {
-        Service { arrival, capacity, cores: capacity, speed: 1.0, backlog, request: 0.005 }
+        Service { arrival, capacity, cores: capacity, speed: 1.0, backlog, request: 0.005, elsewhere: 0.0 }
     }
 
     #[test]
@@ -65,9 +86,19 @@ mod tests {
     fn one_server_is_the_m_m_1_queue() {
         // For M/M/1 the wait exceeds t with probability ρ·e^(−(μ−λ)t).
         let (arrival, request, objective) = (0.8, 0.01, 0.06);
-        let one = Service { arrival, capacity: 1.0, cores: 1.0, speed: 1.0, backlog: 0.0, request };
+        let one =
+            Service { arrival, capacity: 1.0, cores: 1.0, speed: 1.0, backlog: 0.0, request, elsewhere: 0.0 };
         let exact = 1.0 - 0.8 * libm::exp(-(0.2 / request) * (objective - request));
         assert!((one.in_time(objective) - exact).abs() < 1e-12);
+    }
+
+    #[test]
+    fn the_percentile_is_where_a_hundredth_is_late() {
+        for (arrival, capacity, backlog) in [(0.5, 2.0, 0.0), (1.9, 2.0, 0.0), (3.0, 4.0, 0.02)] {
+            let service = service(arrival, capacity, backlog);
+            let share = service.in_time(service.p99());
+            assert!((share - 0.99).abs() < 1e-9 || service.waits() < 0.01, "{arrival}: {share}");
+        }
     }
 
     #[test]

@@ -195,7 +195,7 @@ fn throttle_and_full_channels_both_slow_down() {
             // A quarter of its memory is behind the CXL link of 12 GB/s.
             start.holdings[0].memory = vec![(NodeId(0), ByteSize::gib(12)), (NodeId(2), ByteSize::gib(4))];
         });
-        run(&mut host, 10);
+        run(&mut host, 60);
         state(&host, 0).memory_traffic
     };
     // The slowest node sets the pace: 12 GB/s through a quarter of the pages.

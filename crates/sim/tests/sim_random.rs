@@ -83,7 +83,10 @@ fn nothing_is_exceeded(host: &Host, held: &Assignment, states: &[VmState]) -> Re
         prop_assert!(carried <= node.bandwidth.as_f64() * (1.0 + 1e-9) + 1.0, "{carried} on {}", node.name);
     }
     for (holding, state) in held.holdings.iter().zip(states) {
-        prop_assert!(state.memory_traffic <= holding.memory_bandwidth.ceiling.as_f64() * (1.0 + 1e-9));
+        // A throttle knows steps of a tenth of the socket's channels.
+        let step = host.topology.memory_bandwidth(holding.socket).as_f64() / 10.0;
+        let ceiling = (holding.memory_bandwidth.ceiling.as_f64() / step).ceil() * step;
+        prop_assert!(state.memory_traffic <= ceiling * (1.0 + 1e-9));
         prop_assert!(state.utility.is_none_or(|utility| (0.0..=1.0).contains(&utility)), "{state:?}");
         prop_assert!(state.backlog >= 0.0 && state.cpu >= 0.0 && state.cpu.is_finite());
     }
