@@ -13,7 +13,7 @@ mod statistics;
 pub use compare::{Comparison, Decisions, Difference, Row, Spread, Summary, compare};
 pub use digest::{Digest, Timings};
 pub use record::{Note, Record, Track};
-pub use report::html;
+pub use report::{bench_html, html};
 pub use run::{Run, RunError, RunResult};
 pub use scenario::{Draw, Scenario, ScenarioError};
 

@@ -13,7 +13,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use halcyon_lab::bench::{self, Case, Entry, Memory, Plan, Report, Resource, Store};
+use halcyon_lab::bench::{self, BuiltIn, Case, Detail, Memory, Plan, Report, Resource, Store};
 
 use crate::demo::{WallClock, print, stop_on_interrupt};
 use setup::Chosen;
@@ -87,11 +87,12 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     };
     // Until here there is nothing to put in order.
     let stop = stop_on_interrupt()?;
-    let Some((cases, page)) = measure(args, &chosen, store.as_ref(), &stop)? else {
+    let Some(measured) = measure(args, &chosen, store.as_ref(), &stop)? else {
         return Ok(ExitCode::from(INTERRUPTED));
     };
-    let report = Report::new(&cases, Memory { process_peak_rss_bytes: memory::peak_rss_bytes() });
-    let _ = page;
+    let memory = Memory { process_peak_rss_bytes: memory::peak_rss_bytes() };
+    let report = Report::new(&measured.cases, memory);
+    output::html(args, &report, measured.detail.as_ref())?;
     let json = output::json(args, &report)?;
     match json {
         Some(text) => print(&text)?,
@@ -100,19 +101,26 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What came of everything; nothing if it was interrupted.
+/// What came of everything.
+struct Measured {
+    cases: Vec<Case>,
+    /// The scenario to look at closely, for a page.
+    detail: Option<Detail>,
+}
+
+/// Runs everything; nothing if it was interrupted.
 fn measure(
     args: &Args,
     chosen: &Chosen,
     store: Option<&Store>,
     stop: &AtomicBool,
-) -> Result<Option<(Vec<Case>, Option<bench::Detail>)>> {
+) -> Result<Option<Measured>> {
     let clock = WallClock(Instant::now());
     let plan = Plan {
         entries: &chosen.entries,
         policies: &chosen.policies,
         alone: if args.by_resource { &Resource::ALL } else { &[] },
-        make: &bench::BuiltIn,
+        make: &BuiltIn,
         threads: setup::threads(args.jobs),
         store,
     };
@@ -123,10 +131,14 @@ fn measure(
         eprintln!("halcyon: interrupted; {}", progress.kept(args.state.as_deref()));
         return Ok(None);
     };
-    Ok(Some((cases, None)))
-}
-
-#[allow(dead_code)]
-fn entry_of<'a>(chosen: &'a Chosen, index: usize) -> Option<&'a Entry> {
-    chosen.entries.get(index)
+    let Some((index, names)) = bench::telling(&cases).filter(|_| args.html.is_some()) else {
+        return Ok(Some(Measured { cases, detail: None }));
+    };
+    eprintln!("halcyon: looking at {} once more, for the page", chosen.entries[index].name());
+    let detail = bench::detail(&chosen.entries[index], &names, plan.make, &clock, stop)?;
+    if detail.is_none() {
+        eprintln!("halcyon: interrupted; {}", progress.kept(args.state.as_deref()));
+        return Ok(None);
+    }
+    Ok(Some(Measured { cases, detail }))
 }

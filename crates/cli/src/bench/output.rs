@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use halcyon_lab::bench::Report;
+use halcyon_lab::bench::{Detail, Report};
 
 use super::Args;
+use crate::demo::report::quoted;
 
 /// Says no before the long run if a file could not be written after it.
 pub(super) fn check(args: &Args) -> Result<()> {
@@ -50,4 +51,43 @@ pub(super) fn json(args: &Args, report: &Report) -> Result<Option<String>> {
     crate::demo::report::readable(file.as_file()).with_context(tried)?;
     file.persist(path).map_err(|error| error.error).with_context(tried)?;
     Ok(None)
+}
+
+/// Writes the page, if one was asked for.
+pub(super) fn html(args: &Args, report: &Report, detail: Option<&Detail>) -> Result<()> {
+    let Some(path) = &args.html else { return Ok(()) };
+    crate::demo::report::save(path, &halcyon_lab::bench_html(report, detail, &command(args)))?;
+    eprintln!("halcyon: the page is in {}", path.display());
+    Ok(())
+}
+
+/// The command that gives the same figures again.
+fn command(args: &Args) -> String {
+    let mut words = vec!["halcyon bench".to_string()];
+    if args.standard {
+        words.push("--standard".into());
+    }
+    if args.full {
+        words.push("--full".into());
+    }
+    if !args.scenarios.is_empty() {
+        words.push("--scenarios".into());
+        words.extend(args.scenarios.iter().map(|path| quoted(&path.to_string_lossy())));
+        words.push(format!("--seeds {}", args.seeds));
+    }
+    if !args.policies.is_empty() {
+        words.push(format!("--policies {}", quoted(&args.policies.join(","))));
+    }
+    if let Some(hours) = args.hours {
+        words.push(format!("--hours {}", hours.as_secs_f64() / 3600.0));
+    }
+    for (given, word) in [(args.no_clairvoyant, "--no-clairvoyant"), (args.by_resource, "--by-resource")] {
+        if given {
+            words.push(word.into());
+        }
+    }
+    if let Some(path) = &args.html {
+        words.push(format!("--html {}", quoted(&path.to_string_lossy())));
+    }
+    words.join(" ")
 }

@@ -116,7 +116,7 @@ fn command(args: &Args) -> String {
 }
 
 /// A word as a shell takes it.
-fn quoted(word: &str) -> String {
+pub(crate) fn quoted(word: &str) -> String {
     let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./,:+@%=".contains(letter);
     if !word.is_empty() && word.chars().all(plain) {
         word.into()

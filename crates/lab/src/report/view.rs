@@ -31,6 +31,8 @@ pub(super) struct View<'a> {
     pub(super) base: usize,
     /// Positions of the VMs, those that gain most first.
     pub(super) order: Vec<usize>,
+    /// Times that are marked in figures, in seconds.
+    pub(super) spans: Vec<(f64, f64)>,
 }
 
 /// The colour of a policy among others.
@@ -57,7 +59,8 @@ impl<'a> View<'a> {
             .filter(|index| shown.len() == 1 || !matches!(shown[*index].name, "static" | "clairvoyant"));
         let utility = |index: usize| shown[index].run.score.utility;
         let chosen = candidates.max_by(|a, b| utility(*a).total_cmp(&utility(*b))).unwrap_or(base);
-        let mut view = Self { scenario, comparison, shown, chosen, base, order: Vec::new() };
+        let mut view =
+            Self { scenario, comparison, shown, chosen, base, order: Vec::new(), spans: Vec::new() };
         let mut order: Vec<usize> = (0..scenario.guests.len()).collect();
         order.sort_by(|a, b| view.gain(chosen, *b).total_cmp(&view.gain(chosen, *a)).then(a.cmp(b)));
         view.order = order;
