@@ -3,6 +3,7 @@
 mod bench;
 mod demo;
 mod doctor;
+mod profile;
 mod trace;
 
 use std::process::ExitCode;
@@ -16,6 +17,7 @@ enum Halcyon {
     Bench(bench::Args),
     Demo(demo::Args),
     Doctor(doctor::Args),
+    Profile(profile::ProfileArgs),
     Trace(trace::TraceArgs),
 }
 
@@ -24,6 +26,7 @@ fn main() -> ExitCode {
         Halcyon::Bench(args) => bench::run(&args),
         Halcyon::Demo(args) => demo::run(&args),
         Halcyon::Doctor(args) => doctor::run(&args),
+        Halcyon::Profile(args) => profile::run(&args).map(|()| ExitCode::SUCCESS),
         Halcyon::Trace(args) => trace::run(&args).map(|()| ExitCode::SUCCESS),
     };
     outcome.unwrap_or_else(|error| {

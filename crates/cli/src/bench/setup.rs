@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use halcyon_lab::POLICIES;
 use halcyon_lab::bench::{self, Entry};
+use halcyon_lab::{POLICIES, Scenario};
 
 use super::Args;
 
@@ -76,10 +76,18 @@ fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// A scenario file with as many seeds as asked for, its own first.
+/// A scenario file with as many seeds as asked for, its own first. The file is read here once, so that
+/// nobody waits for a mistake in it, and again when its turn comes.
 fn of_file(path: &Path, seeds: u32) -> Result<Vec<Entry>> {
-    let _ = seeds;
-    bail!("cannot read {}: scenario files are not known yet", path.display());
+    let scenario = Scenario::read(path)?;
+    let name = path.file_stem().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+    let of = |turn| {
+        let (seed, path) = (scenario.seed.wrapping_add(u64::from(turn)), path.to_path_buf());
+        Entry::new(name.clone(), seed, scenario.duration, move |_| {
+            Ok(Scenario { seed, ..Scenario::read(&path)? })
+        })
+    };
+    Ok((0..seeds).map(of).collect())
 }
 
 /// Which program results are of: another build may give others.

@@ -107,11 +107,6 @@ impl Report {
     }
 }
 
-/// What nothing can exceed in a scenario: the least of what the runs certify.
-fn bound(case: &Case) -> Option<f64> {
-    case.runs.iter().map(|run| run.bound).min_by(f64::total_cmp)
-}
-
 fn scenario_row(case: &Case) -> ScenarioRow {
     ScenarioRow {
         scenario: case.name.clone(),
@@ -119,7 +114,7 @@ fn scenario_row(case: &Case) -> ScenarioRow {
         seed: case.seed,
         vms: case.vms,
         hours: case.duration.as_secs_f64() / 3600.0,
-        bound: bound(case),
+        bound: case.bound.is_finite().then_some(case.bound),
     }
 }
 

@@ -7,11 +7,14 @@ use std::time::Duration;
 
 use halcyon_control::Stopwatch;
 use halcyon_policy::NAMES;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::job::{Policies, Refusal, Setting};
 use super::resource::Resource;
 use super::set::Entry;
 use super::store::{Key, Store, StoreError, scenario_hash};
+use crate::bound::bound;
 use crate::digest::Digest;
 use crate::run::RunError;
 use crate::scenario::Scenario;
@@ -93,34 +96,41 @@ pub struct Case {
     pub vms: usize,
     /// How long the run was.
     pub duration: Duration,
+    /// The utility that no policy can exceed.
+    pub bound: f64,
     /// Every policy, in the order of the plan.
     pub runs: Vec<Digest>,
     /// The same where only one resource could be changed, for resources that the host can change.
     pub alone: Vec<(Resource, Vec<Digest>)>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 struct Job<'a> {
     entry: usize,
-    alone: Option<Resource>,
-    policy: &'a str,
+    task: Task<'a>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Task<'a> {
+    /// What no policy can exceed.
+    Bound,
+    /// A policy, with one resource alone or with all.
+    Policy { name: &'a str, alone: Option<Resource> },
 }
 
 impl<'a> Plan<'a> {
     /// Jobs by scenario, so that few scenarios are in memory at a time; the clairvoyant takes longest and
     /// goes first.
     fn jobs(&self) -> Vec<Job<'a>> {
-        let ways = || std::iter::once(None).chain(self.alone.iter().copied().map(Some));
-        let mut jobs: Vec<Job<'a>> = (0..self.entries.len())
-            .flat_map(|entry| ways().map(move |alone| (entry, alone)))
-            .flat_map(|(entry, alone)| {
-                let needed = move |policy: &&String| alone.is_none() || *policy != "static";
-                let policies = self.policies.iter().filter(needed);
-                policies.map(move |policy| Job { entry, alone, policy })
-            })
-            .collect();
-        jobs.sort_by_key(|job| (job.entry, job.policy != "clairvoyant"));
-        jobs
+        let with = |alone: Option<Resource>| {
+            let policies = self.policies.iter().filter(move |name| alone.is_none() || *name != "static");
+            policies.map(move |name| Task::Policy { name, alone })
+        };
+        let mut tasks: Vec<Task<'a>> = with(None).chain([Task::Bound]).collect();
+        tasks.extend(self.alone.iter().flat_map(|resource| with(Some(*resource))));
+        tasks.sort_by_key(|task| std::cmp::Reverse(self.tries(task)));
+        let of = |entry| tasks.iter().map(move |task| Job { entry, task: *task });
+        (0..self.entries.len()).flat_map(of).collect()
     }
 
     /// How many runs.
@@ -136,13 +146,17 @@ impl<'a> Plan<'a> {
     }
 
     fn work_of(&self, job: &Job<'_>) -> u64 {
-        self.entries[job.entry].duration().as_secs() * (1 + tries(job.policy))
+        self.entries[job.entry].duration().as_secs() * (1 + self.tries(&job.task))
     }
-}
 
-/// About how many runs a policy tries out before its own.
-fn tries(policy: &str) -> u64 {
-    if policy == "clairvoyant" { 3 + NAMES.len() as u64 } else { 0 }
+    /// About how many runs a task takes beside its own.
+    #[allow(clippy::unused_self)]
+    fn tries(&self, task: &Task<'_>) -> u64 {
+        match task {
+            Task::Policy { name: "clairvoyant", .. } => 3 + NAMES.len() as u64,
+            _ => 0,
+        }
+    }
 }
 
 /// Runs everything; nothing if it was stopped on the way.
@@ -178,7 +192,7 @@ pub fn run(
     let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
     done.sort_by_key(|(index, _)| *index);
     let done = done.into_iter().map(|(index, outcome)| Ok((index, outcome?)));
-    let done: Vec<(usize, Option<Digest>)> = done.collect::<Result<_, BenchError>>()?;
+    let done: Vec<(usize, Option<Made>)> = done.collect::<Result<_, BenchError>>()?;
     // What was stopped on its way must not pass for a result.
     if setting.is_stopped() {
         return Ok(None);
@@ -187,7 +201,12 @@ pub fn run(
 }
 
 /// What a job comes to: nothing where there is nothing to run.
-type Done = Result<Option<Digest>, BenchError>;
+type Done = Result<Option<Made>, BenchError>;
+
+enum Made {
+    Bound(f64),
+    Run(Digest),
+}
 
 /// What is remembered of a scenario when it is gone.
 struct Facts {
@@ -218,17 +237,42 @@ impl Worker<'_> {
             *last = Some((job.entry, scenario, hash));
         }
         let Some((_, scenario, hash)) = last else { return Ok(None) };
-        let Some(resource) = job.alone else {
-            return self.keep(job, scenario, hash);
-        };
-        match resource.alone(scenario) {
-            Some(scenario) => self.keep(job, &scenario, &scenario_hash(&scenario)),
-            None => {
-                (self.watch)(Event::Worked(self.plan.work_of(job)));
-                (self.watch)(Event::Done { kept: true });
-                Ok(None)
+        match job.task {
+            Task::Bound => {
+                let made = self.keep(job, "bound", true, scenario, hash, || {
+                    (self.watch)(Event::Worked(self.plan.work_of(job)));
+                    Ok(Some(bound(scenario).utility))
+                });
+                Ok(made?.map(Made::Bound))
+            }
+            Task::Policy { name, alone: None } => Ok(self.policy(job, name, scenario, hash)?.map(Made::Run)),
+            Task::Policy { name, alone: Some(resource) } => {
+                let Some(scenario) = resource.alone(scenario) else {
+                    self.done(job, false);
+                    return Ok(None);
+                };
+                Ok(self.policy(job, name, &scenario, &scenario_hash(&scenario))?.map(Made::Run))
             }
         }
+    }
+
+    fn policy(
+        &self,
+        job: &Job<'_>,
+        name: &str,
+        scenario: &Scenario,
+        hash: &str,
+    ) -> Result<Option<Digest>, BenchError> {
+        let each = 1 + self.plan.tries(&job.task);
+        let advanced = |seconds| (self.watch)(Event::Worked(each * seconds));
+        let make = || self.setting.digest(scenario, name, &advanced);
+        self.keep(job, name, self.plan.make.is_fixed(name), scenario, hash, make)
+    }
+
+    /// Says that all work of a job is done without any.
+    fn done(&self, job: &Job<'_>, kept: bool) {
+        (self.watch)(Event::Worked(self.plan.work_of(job)));
+        (self.watch)(Event::Done { kept });
     }
 
     /// A scenario, made if nobody has it in hand.
@@ -252,26 +296,31 @@ impl Worker<'_> {
     }
 
     /// Takes the result that is there, or makes it and keeps it.
-    fn keep(&self, job: &Job<'_>, scenario: &Scenario, hash: &str) -> Done {
-        let key = Key { scenario: hash.into(), seed: scenario.seed, policy: job.policy.into() };
-        let store = self.plan.store.filter(|_| self.plan.make.is_fixed(job.policy));
+    fn keep<T: Serialize + DeserializeOwned>(
+        &self,
+        job: &Job<'_>,
+        name: &str,
+        fixed: bool,
+        scenario: &Scenario,
+        hash: &str,
+        make: impl FnOnce() -> Result<Option<T>, BenchError>,
+    ) -> Result<Option<T>, BenchError> {
+        let key = Key { scenario: hash.into(), seed: scenario.seed, policy: name.into() };
+        let store = self.plan.store.filter(|_| fixed);
         match store.map_or(Ok(None), |store| store.load(&key)) {
             Ok(Some(found)) => {
-                (self.watch)(Event::Worked(self.plan.work_of(job)));
-                (self.watch)(Event::Done { kept: true });
+                self.done(job, true);
                 return Ok(Some(found));
             }
             Ok(None) => {}
             Err(error) => (self.watch)(Event::Again(&error)),
         }
-        let each = 1 + tries(job.policy);
-        let advanced = |seconds| (self.watch)(Event::Worked(each * seconds));
-        let Some(digest) = self.setting.digest(scenario, job.policy, &advanced)? else { return Ok(None) };
+        let Some(made) = make()? else { return Ok(None) };
         if let Some(store) = store {
-            store.save(key, digest.clone())?;
+            store.save(key, &made)?;
         }
         (self.watch)(Event::Done { kept: false });
-        Ok(Some(digest))
+        Ok(Some(made))
     }
 }
 
@@ -280,29 +329,35 @@ fn cases(
     plan: &Plan<'_>,
     jobs: &[Job<'_>],
     drawn: Vec<Mutex<Option<Facts>>>,
-    done: Vec<(usize, Option<Digest>)>,
+    done: Vec<(usize, Option<Made>)>,
 ) -> Vec<Case> {
     let case = |(entry, facts): (&Entry, Mutex<Option<Facts>>)| {
         let facts = facts.into_inner().unwrap_or_else(PoisonError::into_inner);
         let (host, vms, duration) =
             facts.map_or_else(Default::default, |facts| (facts.host, facts.vms, facts.duration));
         let (name, seed) = (entry.name().to_string(), entry.seed());
-        Case { name, host, seed, vms, duration, runs: Vec::new(), alone: Vec::new() }
+        Case { name, host, seed, vms, duration, bound: f64::INFINITY, runs: Vec::new(), alone: Vec::new() }
     };
     let mut cases: Vec<Case> = plan.entries.iter().zip(drawn).map(case).collect();
-    for (index, digest) in done {
-        let (job, Some(digest)) = (jobs[index], digest) else { continue };
+    for (index, made) in done {
+        let (job, Some(made)) = (jobs[index], made) else { continue };
         let case = &mut cases[job.entry];
-        match job.alone {
-            None => case.runs.push(digest),
-            Some(resource) => match case.alone.iter_mut().find(|(known, _)| *known == resource) {
-                Some((_, runs)) => runs.push(digest),
-                None => case.alone.push((resource, vec![digest])),
-            },
+        match (job.task, made) {
+            (_, Made::Bound(bound)) => case.bound = bound,
+            (Task::Policy { alone: Some(resource), .. }, Made::Run(digest)) => {
+                match case.alone.iter_mut().find(|(known, _)| *known == resource) {
+                    Some((_, runs)) => runs.push(digest),
+                    None => case.alone.push((resource, vec![digest])),
+                }
+            }
+            (_, Made::Run(digest)) => case.runs.push(digest),
         }
     }
     let place = |run: &Digest| plan.policies.iter().position(|policy| *policy == run.policy);
     for case in &mut cases {
+        // What each run knows is what its VMs would reach alone, which can be less still.
+        case.bound = case.runs.iter().map(|run| run.bound).fold(case.bound, f64::min);
+        case.runs.iter_mut().for_each(|run| run.bound = case.bound);
         case.runs.sort_by_key(place);
         case.alone.iter_mut().for_each(|(_, runs)| runs.sort_by_key(place));
         case.alone.sort_by_key(|(resource, _)| *resource);

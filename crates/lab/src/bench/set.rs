@@ -10,7 +10,7 @@ use halcyon_sim::trace::generator::{Generator, Parameters};
 
 use super::job::Refusal;
 use super::run::BenchError;
-use crate::scenario::{Draw, Scenario};
+use crate::scenario::{Draw, Scenario, default_vms};
 
 /// A scenario that is made when it is needed.
 pub struct Entry {
@@ -72,30 +72,51 @@ impl Entry {
 struct Shape {
     name: &'static str,
     host: &'static str,
-    /// VMs in [`standard`].
-    few: usize,
-    /// VMs in [`full`].
-    many: usize,
+    /// VMs in [`standard`] and [`training`]; [`full`] has as many as are an ordinary load.
+    vms: usize,
 }
 
-const SHAPES: [Shape; 2] = [
-    Shape { name: "small", host: include_str!("../../../../examples/hosts/small.toml"), few: 8, many: 12 },
-    Shape {
-        name: "two-socket",
-        host: include_str!("../../../../examples/hosts/two-socket.toml"),
-        few: 24,
-        many: 48,
-    },
+macro_rules! shape {
+    ($name:literal, $vms:literal) => {
+        Shape {
+            name: $name,
+            host: include_str!(concat!("../../../../examples/hosts/", $name, ".toml")),
+            vms: $vms,
+        }
+    };
+}
+
+const SHAPES: [Shape; 6] = [
+    shape!("small", 10),
+    shape!("two-socket", 32),
+    shape!("nvme-storage", 32),
+    shape!("cxl-pool", 40),
+    shape!("gpu-box", 32),
+    shape!("density", 96),
 ];
 
-/// Mean CPU demand of all VMs as a share of the host, one seed after the other: with room, busy, and more
-/// than busy.
-const LOADS: [f64; 3] = [0.55, 0.7, 0.85];
+/// What is different from one seed of a shape to the next.
+struct Mix {
+    name: &'static str,
+    /// Mean CPU demand of all VMs, as a share of the host.
+    load: f64,
+    /// The share of the VMs that come or go.
+    churn: f64,
+    /// The share of the VMs with a latency objective whose response times are measured.
+    signal: f64,
+}
+
+/// With room, busy, and more than busy, where VMs come and go and little is measured.
+const MIXES: [Mix; 3] = [
+    Mix { name: "calm", load: 0.50, churn: 0.0, signal: 1.0 },
+    Mix { name: "busy", load: 0.65, churn: 0.2, signal: 0.5 },
+    Mix { name: "crowded", load: 0.80, churn: 0.4, signal: 0.0 },
+];
 
 /// Seeds from here on are for judging; those below are for training.
-const JUDGED: u64 = 1 << 40;
+const JUDGED: u64 = 1_000_000_000;
 /// Where the seeds of [`full`] begin.
-const JUDGED_FULL: u64 = JUDGED + (1 << 20);
+const JUDGED_FULL: u64 = JUDGED + 1_000_000;
 
 /// Seeds of each shape in [`standard`].
 const STANDARD_SEEDS: u64 = 3;
@@ -107,21 +128,21 @@ const FULL_HOURS: u64 = 24;
 /// The scenarios on which policies are compared: every host shape, several loads, in minutes.
 #[must_use]
 pub fn standard() -> Vec<Entry> {
-    judged(JUDGED, STANDARD_SEEDS, STANDARD_HOURS, |shape| shape.few)
+    judged(JUDGED, STANDARD_SEEDS, STANDARD_HOURS, |shape| Some(shape.vms))
 }
 
 /// More, longer and larger scenarios, for who has hours.
 #[must_use]
 pub fn full() -> Vec<Entry> {
-    judged(JUDGED_FULL, FULL_SEEDS, FULL_HOURS, |shape| shape.many)
+    judged(JUDGED_FULL, FULL_SEEDS, FULL_HOURS, |_| None)
 }
 
-fn judged(first: u64, seeds: u64, hours: u64, vms: fn(&Shape) -> usize) -> Vec<Entry> {
+fn judged(first: u64, seeds: u64, hours: u64, vms: fn(&Shape) -> Option<usize>) -> Vec<Entry> {
     let duration = Duration::from_secs(hours * 3600);
     let of = |(place, shape): (u64, &'static Shape)| {
         (0..seeds).map(move |turn| {
             // Each shape has seeds of its own, so that no two scenarios share their demand.
-            entry(shape, vms(shape), first + place * 1024 + turn, turn, duration)
+            entry(shape, vms(shape), first + place * 1000 + turn, turn, duration)
         })
     };
     (0..).zip(&SHAPES).flat_map(of).collect()
@@ -135,25 +156,33 @@ pub fn training(number: u64) -> Entry {
     let shapes = SHAPES.len() as u64;
     let place = usize::try_from(seed % shapes).unwrap_or(0);
     let shape = &SHAPES[place];
-    entry(shape, shape.few, seed, seed / shapes, Duration::from_secs(STANDARD_HOURS * 3600))
+    entry(shape, Some(shape.vms), seed, seed / shapes, Duration::from_secs(STANDARD_HOURS * 3600))
 }
 
-fn entry(shape: &'static Shape, vms: usize, seed: u64, turn: u64, duration: Duration) -> Entry {
-    let turn = usize::try_from(turn % LOADS.len() as u64).unwrap_or(0);
-    let load = LOADS[turn];
-    let name = format!("{} at {:.0} %", shape.name, 100.0 * load);
-    let draw = Draw { vms, duration, seed, load };
-    Entry::new(name, seed, duration, move |duration| drawn(shape, Draw { duration, ..draw }))
+fn entry(shape: &'static Shape, vms: Option<usize>, seed: u64, turn: u64, duration: Duration) -> Entry {
+    let mix = &MIXES[usize::try_from(turn % MIXES.len() as u64).unwrap_or(0)];
+    let name = format!("{}, {}", shape.name, mix.name);
+    Entry::new(name, seed, duration, move |duration| drawn(shape, vms, mix, seed, duration))
 }
 
 /// The least that demand is generated for, so that it is more than one value.
 const LEAST_DEMAND: Duration = Duration::from_secs(3600);
 
-fn drawn(shape: &Shape, draw: Draw) -> Result<Scenario, Refusal> {
+fn drawn(
+    shape: &Shape,
+    vms: Option<usize>,
+    mix: &Mix,
+    seed: u64,
+    duration: Duration,
+) -> Result<Scenario, Refusal> {
     let host = parse_host(shape.host)?;
+    let vms = vms.unwrap_or_else(|| default_vms(&host.topology));
     let parameters = Parameters::embedded()?;
-    let traces = Generator::new(&parameters, draw.seed).trace_set(draw.vms, draw.duration.max(LEAST_DEMAND));
-    Ok(Scenario::draw(host.topology, host.capabilities, &traces, draw)?)
+    let traces = Generator::new(&parameters, seed).trace_set(vms, duration.max(LEAST_DEMAND));
+    let draw =
+        Draw { load: mix.load, churn: mix.churn, signal: mix.signal, ..Draw::new(vms, duration, seed) };
+    let scenario = Scenario::draw(host.topology, host.capabilities, &traces, draw)?;
+    Ok(scenario.with_description(shape.host))
 }
 
 #[cfg(test)]
@@ -167,7 +196,7 @@ mod tests {
         let judged: BTreeSet<u64> = standard().iter().chain(&full()).map(Entry::seed).collect();
         assert_eq!(judged.len(), standard().len() + full().len(), "no seed serves twice");
         assert!(judged.iter().all(|seed| *seed >= JUDGED));
-        for number in [0, 1, 999, JUDGED - 1, JUDGED, JUDGED + 1024, u64::MAX] {
+        for number in [0, 1, 999, JUDGED - 1, JUDGED, JUDGED + 1000, u64::MAX] {
             assert!(!judged.contains(&training(number).seed()));
         }
     }

@@ -8,10 +8,10 @@ use std::fmt::Write as _;
 use std::io::{Read, Write as _};
 use std::path::{Path, PathBuf};
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::digest::Digest;
 use crate::scenario::Scenario;
 
 /// No file of a result is larger.
@@ -60,18 +60,19 @@ pub(super) struct Key {
     /// A hash of all that the run depends on, but for the policy and the program.
     pub(super) scenario: String,
     pub(super) seed: u64,
+    /// The policy, or what else was made of the scenario.
     pub(super) policy: String,
 }
 
 #[derive(Serialize, Deserialize)]
-struct Kept {
+struct Kept<T> {
     schema: u32,
     program: String,
     #[serde(flatten)]
     key: Key,
     /// A hash of the result as it stands in the file.
     sha256: String,
-    result: Digest,
+    result: T,
 }
 
 /// A folder of results.
@@ -130,7 +131,7 @@ impl Store {
     }
 
     /// The result of a run, if it is there.
-    pub(super) fn load(&self, key: &Key) -> Result<Option<Digest>, StoreError> {
+    pub(super) fn load<T: Serialize + DeserializeOwned>(&self, key: &Key) -> Result<Option<T>, StoreError> {
         let path = self.path(key);
         let failed = |source| StoreError::Read { path: path.clone(), source };
         let file = match std::fs::File::open(&path) {
@@ -143,7 +144,7 @@ impl Store {
         if bytes.len() as u64 > MOST_BYTES {
             return Err(damaged(format!("it is larger than {} KiB", MOST_BYTES >> 10)));
         }
-        let kept: Kept = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
+        let kept: Kept<T> = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
         if kept.schema != 1 || kept.program != self.program || kept.key != *key {
             return Err(damaged("it is the result of something else".into()));
         }
@@ -154,10 +155,10 @@ impl Store {
     }
 
     /// Keeps the result of a run.
-    pub(super) fn save(&self, key: Key, result: Digest) -> Result<(), StoreError> {
+    pub(super) fn save<T: Serialize>(&self, key: Key, result: &T) -> Result<(), StoreError> {
         let path = self.path(&key);
         let failed = |source| StoreError::Write { path: path.clone(), source };
-        let sha256 = sum(&result).map_err(|error| failed(error.into()))?;
+        let sha256 = sum(result).map_err(|error| failed(error.into()))?;
         let kept = Kept { schema: 1, program: self.program.clone(), key, sha256, result };
         let text = serde_json::to_vec(&kept).map_err(|error| failed(error.into()))?;
         let mut file = tempfile::NamedTempFile::new_in(&self.folder).map_err(failed)?;
@@ -168,6 +169,6 @@ impl Store {
     }
 }
 
-fn sum(result: &Digest) -> Result<String, serde_json::Error> {
+fn sum<T: Serialize>(result: &T) -> Result<String, serde_json::Error> {
     Ok(hex(&Sha256::digest(serde_json::to_vec(result)?)))
 }
