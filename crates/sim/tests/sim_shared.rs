@@ -20,6 +20,7 @@ fn host_file() -> Host {
 /// Half of its avoidable misses are gone with 6 MB.
 fn sensitive() -> Response {
     let cache = CacheResponse {
+        limit_misses: 1.0,
         least_misses: 1.0,
         most_misses: 30.0,
         half: 6e6,
@@ -28,12 +29,13 @@ fn sensitive() -> Response {
         cycles_per_miss: 40.0,
         bytes_per_miss: 64.0,
         clock: 2.1e9,
+        footprint: None,
     };
-    Response { cache, gpu: None, paging: None }
+    Response { cache, ..Response::flat(0.0) }
 }
 
 fn streaming() -> Response {
-    Response { cache: CacheResponse::flat(5e9), gpu: None, paging: None }
+    Response::flat(5e9)
 }
 
 fn guest(id: u32, work: f32, response: Response) -> Guest {

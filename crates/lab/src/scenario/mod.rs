@@ -214,7 +214,7 @@ impl Scenario {
 
 /// What is known of programs without anybody's doing.
 fn built_in() -> Arc<Profiles> {
-    Arc::default()
+    crate::profiles::embedded()
 }
 
 /// The series of a trace that say what a VM does.

@@ -116,7 +116,7 @@ fn cores(topology: &Topology, sketches: &[Sketch<'_>], draw: &Draw) -> Vec<f64> 
     let sockets = topology.sockets().iter();
     let most = sockets.map(|socket| socket.cpu().as_f64() / 1000.0).fold(1.0, f64::max).floor().min(1024.0);
     let one = |sketch: &Sketch<'_>, factor: f64| {
-        let cores = sketch.size * factor;
+        let cores = sketch.cores.unwrap_or(sketch.size * factor);
         if cores < 1.0 { cores.max(LEAST_CORES) } else { libm::round(cores).min(most) }
     };
     let means: Vec<f64> = sketches.iter().map(|sketch| mean(&sketch.activity)).collect();
@@ -133,17 +133,17 @@ fn cores(topology: &Topology, sketches: &[Sketch<'_>], draw: &Draw) -> Vec<f64> 
     let factor = largest(1e-6, most, too_much);
     let mut cores: Vec<f64> = sketches.iter().map(|sketch| one(sketch, factor)).collect();
     if let Some(overcommit) = draw.overcommit {
-        let wanted: Vec<f64> = sketches.iter().map(|sketch| sketch.size * factor).collect();
-        fill_up(&mut cores, &wanted, overcommit * there, most);
+        fill_up(&mut cores, sketches, factor, overcommit * there, most);
     }
     cores
 }
 
 /// Gives single cores, those first who lost most by rounding, until the sum is as near to `target` as it
 /// can be.
-fn fill_up(cores: &mut [f64], wanted: &[f64], target: f64, most: f64) {
-    let mut order: Vec<usize> = (0..cores.len()).filter(|at| cores[*at] >= 1.0).collect();
-    order.sort_by(|a, b| (wanted[*b] - cores[*b]).total_cmp(&(wanted[*a] - cores[*a])).then(a.cmp(b)));
+fn fill_up(cores: &mut [f64], sketches: &[Sketch<'_>], factor: f64, target: f64, most: f64) {
+    let mut order: Vec<usize> = (0..cores.len()).filter(|at| cores[*at] >= 1.0 && sketches[*at].cores.is_none()).collect();
+    let lost = |at: &usize| sketches[*at].size * factor - cores[*at];
+    order.sort_by(|a, b| lost(b).total_cmp(&lost(a)).then(a.cmp(b)));
     let mut left = target - cores.iter().sum::<f64>();
     for at in order {
         if left < 1.0 {

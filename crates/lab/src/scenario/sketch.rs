@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use halcyon_model::profile::{self, CacheResponse, GpuResponse, Profiles, Response};
+use halcyon_model::profile::{self, GpuResponse, Profiles, Response};
 use halcyon_model::topology::DeviceClass;
 use halcyon_model::{Bandwidth, Bounds, ByteSize, DeviceId, DeviceWish, Topology, VmId, VmSpec, Weight};
 use halcyon_sim::trace::Series;
@@ -21,7 +21,7 @@ const UNLABELLED: usize = 5;
 /// What a program makes of GPU slices where none was measured. A choice: a quarter of its time does not
 /// depend on them, and it needs the memory of the smallest common instance.
 const ANY_GPU: GpuResponse =
-    GpuResponse { whole: 7, fixed: 0.25, scaling: 1.0, memory: ByteSize::new(5_000_000_000) };
+    GpuResponse { whole: 7, fixed: 0.25, bandwidth: 0.3, memory: ByteSize::new(5_000_000_000) };
 
 /// What all sketches of a draw have in common.
 pub(super) struct Studio<'a> {
@@ -43,6 +43,9 @@ pub(super) struct Sketch<'a> {
     label: Option<String>,
     /// vCPUs against the others'.
     pub(super) size: f64,
+    /// vCPUs that it has whatever the others have: as many as feed its share of a GPU, where that was
+    /// measured.
+    pub(super) cores: Option<f64>,
     /// Device traffic against that of its kind.
     io: f64,
 }
@@ -68,6 +71,11 @@ impl<'a> Studio<'a> {
         let wants_gpu = uniform(random) < self.gpu_share;
         let gpu = if wants_gpu { self.gpu_program(random) } else { None };
         let kind = Kind::draw(&activity, gpu.is_some(), random);
+        let fed = |(program, share): &(Option<&profile::Application>, GpuShare)| {
+            let busiest = peak(&activity).max(0.05);
+            Some(share.peak * (*program)?.response.cpu_per_gpu? / busiest)
+        };
+        let cores = gpu.as_ref().and_then(fed);
         let (program, gpu) = match gpu {
             Some((program, share)) => (program, Some(share)),
             None => (self.program(kind, random), None),
@@ -85,6 +93,7 @@ impl<'a> Studio<'a> {
             program,
             gpu,
             label,
+            cores,
             size: series.cores.filter(|cores| cores.is_finite() && *cores > 0.0).unwrap_or(size),
             io: between(random, 0.5, 1.5),
         }
@@ -92,7 +101,8 @@ impl<'a> Studio<'a> {
 
     /// One of the programs that stand for a kind, or else any.
     fn program(&self, kind: &Kind, random: &mut Pcg32) -> Option<&'a profile::Application> {
-        let plain = || self.profiles.iter().filter(|program| program.response.gpu.is_none());
+        let plain = |response: &Response| response.gpu.is_none() && response.cpu_per_gpu.is_none();
+        let plain = || self.profiles.iter().filter(|program| plain(&program.response));
         let stands = |program: &&profile::Application| {
             kind.programs.iter().any(|start| program.name.starts_with(start))
         };
@@ -138,6 +148,7 @@ impl<'a> Studio<'a> {
             program,
             gpu,
             label: spec.application.clone(),
+            cores: None,
             size: f64::from(spec.vcpus),
             io: 1.0,
         }
@@ -160,7 +171,7 @@ impl Sketch<'_> {
 
     /// What its program makes of cache and GPU slices.
     fn response(&self) -> Response {
-        let flat = Response { cache: CacheResponse::flat(self.kind.memory_bytes), gpu: None, paging: None };
+        let flat = Response::flat(self.kind.memory_bytes);
         let known = self.program.map_or(flat, |program| program.response);
         Response { gpu: self.gpu.map(|_| known.gpu.unwrap_or(ANY_GPU)), ..known }
     }

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use halcyon_model::ByteSize;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use toml::Spanned;
 
 #[derive(Deserialize)]
@@ -18,8 +17,6 @@ pub(super) struct HeadForm {
     pub(super) host: HostForm,
     #[serde(default)]
     pub(super) model: BTreeMap<Spanned<String>, Spanned<toml::Value>>,
-    #[serde(default)]
-    pub(super) profile: Vec<ProfileForm>,
 }
 
 /// TOML's whole numbers end at 2⁶³; larger seeds are quoted.
@@ -34,16 +31,6 @@ pub(super) enum SeedForm {
 #[serde(deny_unknown_fields)]
 pub(super) struct HostForm {
     pub(super) description: Spanned<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct ProfileForm {
-    pub(super) name: Spanned<String>,
-    pub(super) source: String,
-    pub(super) cache: Spanned<CacheForm>,
-    pub(super) gpu: Option<Spanned<GpuForm>>,
-    pub(super) paging: Option<Spanned<f64>>,
 }
 
 /// Everything of one VM that a VM file does not have, as tables of `vm`.
@@ -77,31 +64,6 @@ pub(super) struct ProgramForm {
     pub(super) request_ms: Spanned<f64>,
     pub(super) io_bytes: Spanned<f64>,
     pub(super) gpu_seconds: Option<Spanned<f64>>,
-    pub(super) cache: Spanned<CacheForm>,
-    pub(super) gpu: Option<Spanned<GpuForm>>,
-    pub(super) paging: Option<Spanned<f64>>,
-}
-
-#[derive(Deserialize, Serialize, Clone, Copy)]
-#[serde(deny_unknown_fields)]
-pub(super) struct CacheForm {
-    pub(super) least_misses: f64,
-    pub(super) most_misses: f64,
-    pub(super) half: f64,
-    pub(super) steepness: f64,
-    pub(super) cycles: f64,
-    pub(super) cycles_per_miss: f64,
-    pub(super) bytes_per_miss: f64,
-    pub(super) clock: f64,
-}
-
-#[derive(Deserialize, Serialize, Clone, Copy)]
-#[serde(deny_unknown_fields)]
-pub(super) struct GpuForm {
-    pub(super) whole: u32,
-    pub(super) fixed: f64,
-    pub(super) scaling: f64,
-    pub(super) memory: ByteSize,
 }
 
 #[derive(Deserialize)]

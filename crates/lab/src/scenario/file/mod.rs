@@ -5,9 +5,11 @@
 //! that no text makes the parser hold much more than the scenario itself:
 //!
 //! ```text
-//!  schema, source, seed, duration_s, [host], [model], [[profile]] …     the head
-//!  [[vm]], [[vm.device]] …                                              as in a VM file
-//!  [vm.life], [vm.program], [vm.demand]                                 what a VM is asked to do
+//!  schema, source, seed, duration_s, [host], [model]     the head
+//!  [[profile]], [profile.cache] …                        as in the profile of an application
+//!  [[vm]], [[vm.device]] …                               as in a VM file
+//!  [vm.life], [vm.program], [vm.demand]                  what a VM is asked to do
+//!  [vm.program.cache] …                                  how its program responds, as in a profile
 //! ```
 //!
 //! What is drawn, written and read back is the same scenario to the bit.
@@ -16,6 +18,7 @@ mod form;
 mod model;
 mod parts;
 mod read;
+mod sections;
 mod write;
 
 use std::path::{Path, PathBuf};

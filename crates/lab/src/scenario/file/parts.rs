@@ -1,11 +1,11 @@
 //! The parts of a scenario's file that are more than one figure: what is right in them, and how they
 //! become values and text again.
 
-use halcyon_model::profile::{CacheResponse, GpuResponse, Response};
+use halcyon_model::profile::{self, Response, write_application};
 use halcyon_model::{DeviceWish, Objective, VmSpec};
 use halcyon_sim::{Application, Demand};
 
-use super::form::{CacheForm, DemandForm, GpuForm, ProgramForm};
+use super::form::{DemandForm, ProgramForm};
 use super::read::{Complaint, number};
 use crate::scenario::lots::micros;
 
@@ -16,67 +16,7 @@ const MOST_CORES: f64 = 1e6;
 /// More memory than any machine has, in megabytes.
 const MOST_MB: f64 = 1e12;
 
-pub(super) fn response(
-    cache: &toml::Spanned<CacheForm>,
-    gpu: Option<&toml::Spanned<GpuForm>>,
-    paging: Option<&toml::Spanned<f64>>,
-) -> Result<Response, Complaint> {
-    Ok(Response {
-        cache: cache_response(cache)?,
-        gpu: gpu.map(gpu_response).transpose()?,
-        paging: paging.map(|value| number("paging", value, 0.0, MOST)).transpose()?,
-    })
-}
-
-fn cache_response(form: &toml::Spanned<CacheForm>) -> Result<CacheResponse, Complaint> {
-    let cache = form.get_ref();
-    let tiny = f64::MIN_POSITIVE;
-    let figures = [
-        ("least_misses", cache.least_misses, 0.0),
-        ("most_misses", cache.most_misses, cache.least_misses.max(0.0)),
-        ("half", cache.half, tiny),
-        ("steepness", cache.steepness, tiny),
-        ("cycles", cache.cycles, tiny),
-        ("cycles_per_miss", cache.cycles_per_miss, 0.0),
-        ("bytes_per_miss", cache.bytes_per_miss, 0.0),
-        ("clock", cache.clock, tiny),
-    ];
-    for (name, value, least) in figures {
-        if !(least..=MOST).contains(&value) {
-            let least = if least > tiny { format!("from {least}") } else { "above or at zero".into() };
-            let problem = format!("cache: {name} is {value}; it must be {least} and at most {MOST:e}");
-            return Err(Complaint::at(form, problem));
-        }
-    }
-    let CacheForm { least_misses, most_misses, half, steepness, .. } = *cache;
-    let CacheForm { cycles, cycles_per_miss, bytes_per_miss, clock, .. } = *cache;
-    Ok(CacheResponse {
-        least_misses,
-        most_misses,
-        half,
-        steepness,
-        cycles,
-        cycles_per_miss,
-        bytes_per_miss,
-        clock,
-    })
-}
-
-fn gpu_response(form: &toml::Spanned<GpuForm>) -> Result<GpuResponse, Complaint> {
-    let GpuForm { whole, fixed, scaling, memory } = *form.get_ref();
-    let right = (1..=1024).contains(&whole)
-        && (0.0..=1.0).contains(&fixed)
-        && (0.0..=10.0).contains(&scaling)
-        && memory <= halcyon_model::ByteSize::gib(1 << 20);
-    if right {
-        return Ok(GpuResponse { whole, fixed, scaling, memory });
-    }
-    let problem = "gpu: needs `whole` from 1 to 1024, `fixed` from 0 to 1, `scaling` from 0 to 10 and a `memory` \
-                   that a GPU can have";
-    Err(Complaint::at(form, problem))
-}
-
-pub(super) fn application(form: &ProgramForm) -> Result<Application, Complaint> {
+pub(super) fn application(form: &ProgramForm, response: Response) -> Result<Application, Complaint> {
     let kind = form.kind.get_ref();
     if kind.is_empty() || kind.chars().count() > 64 || kind.chars().any(char::is_control) {
         return Err(Complaint::at(&form.kind, "kind must have 1 to 64 characters"));
@@ -88,7 +28,7 @@ pub(super) fn application(form: &ProgramForm) -> Result<Application, Complaint> 
         request: micros(request_ms / 1000.0),
         io_bytes: number("io_bytes", &form.io_bytes, 0.0, MOST)?,
         gpu_seconds: gpu_seconds.transpose()?.unwrap_or(0.0),
-        response: response(&form.cache, form.gpu.as_ref(), form.paging.as_ref())?,
+        response,
     })
 }
 
@@ -168,22 +108,24 @@ fn wish_text(wish: &DeviceWish) -> String {
     )
 }
 
-/// How a program responds, as lines of a table.
-pub(super) fn response_text(response: &Response) -> String {
-    let CacheResponse { least_misses, most_misses, half, steepness, .. } = response.cache;
-    let CacheResponse { cycles, cycles_per_miss, bytes_per_miss, clock, .. } = response.cache;
-    let mut text = format!(
-        "cache = {{ least_misses = {least_misses:?}, most_misses = {most_misses:?}, half = {half:?}, \
-         steepness = {steepness:?}, cycles = {cycles:?}, cycles_per_miss = {cycles_per_miss:?}, \
-         bytes_per_miss = {bytes_per_miss:?}, clock = {clock:?} }}\n"
-    );
-    if let Some(GpuResponse { whole, fixed, scaling, memory }) = response.gpu {
-        text += &format!(
-            "gpu = {{ whole = {whole}, fixed = {fixed:?}, scaling = {scaling:?}, memory = \"{memory}\" }}\n"
-        );
-    }
-    if let Some(paging) = response.paging {
-        text += &format!("paging = {paging:?}\n");
-    }
-    text
+/// How a program responds, as tables of the table `above`.
+pub(super) fn response_text(response: &Response, above: &str) -> String {
+    let nameless = profile::Application {
+        name: String::new(),
+        source: String::new(),
+        response: *response,
+        fit: profile::Fit::default(),
+    };
+    // Behind its name and source.
+    let text = write_application(&nameless);
+    nested(&text.lines().skip(2).map(|line| format!("{line}\n")).collect::<String>(), above)
+}
+
+/// A text with its tables put under another, without its blank lines.
+pub(super) fn nested(text: &str, above: &str) -> String {
+    let line = |line: &str| match line.strip_prefix('[') {
+        Some(header) => format!("[{above}.{header}\n"),
+        None => format!("{line}\n"),
+    };
+    text.lines().filter(|line| !line.is_empty()).map(line).collect()
 }

@@ -7,28 +7,24 @@ use std::time::Duration;
 
 use halcyon_model::VmSpec;
 use halcyon_model::describe::{DescribeError, Host, parse_host, parse_vms};
-use halcyon_model::profile::{Application, Profiles};
+use halcyon_model::profile::{Application, Profiles, Response, parse_application};
 use halcyon_sim::{Guest, Parameters, Workload};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use toml::Spanned;
 
-use super::form::{HeadForm, LifeForm, OneForm, ProfileForm, SeedForm};
+use super::form::{HeadForm, LifeForm, OneForm, SeedForm};
 use super::model::FIGURES;
+use super::sections::{Part, RunPart, Sections};
 use super::{FileError, MOST_SCENARIO_BYTES, SCHEMA, parts, wrong};
 use crate::scenario::{Draw, Scenario};
 
-/// The longest head, in bytes.
-const MOST_HEAD: usize = 8 << 20;
-/// The longest demand of one VM, in bytes: a year of five-minute means.
-const MOST_RUN: usize = 2 << 20;
 /// A year.
 const MOST_SECONDS: f64 = 8760.0 * 3600.0;
 
 /// What is wrong with a value.
 pub(super) struct Complaint {
-    span: Range<usize>,
-    problem: String,
+    pub(super) span: Range<usize>,
+    pub(super) problem: String,
 }
 
 impl Complaint {
@@ -46,100 +42,6 @@ pub(super) fn number(name: &str, value: &Spanned<f64>, least: f64, most: f64) ->
     Err(Complaint::at(value, format!("{name} is {found}; it must be from {least} to {most:e}")))
 }
 
-/// A part of the text with its place in the whole.
-struct Part<'a> {
-    path: &'a Path,
-    text: String,
-    /// The line of the whole on which it starts, counted from 1.
-    first: usize,
-}
-
-impl Part<'_> {
-    fn line(&self, span: &Range<usize>) -> usize {
-        let end = span.start.min(self.text.trim_end().len());
-        self.first + self.text.as_bytes()[..end].iter().filter(|byte| **byte == b'\n').count()
-    }
-
-    fn parse<T: DeserializeOwned>(&self, element: &str) -> Result<T, FileError> {
-        toml::from_str(&self.text).map_err(|error| {
-            wrong(self.path, self.line(&error.span().unwrap_or(0..0)), element, error.message())
-        })
-    }
-
-    fn wrong(&self, element: &str, complaint: &Complaint) -> FileError {
-        wrong(self.path, self.line(&complaint.span), element, &complaint.problem)
-    }
-}
-
-/// The text in its parts. Each part keeps a line break for every line of the others, so that complaints
-/// find their lines.
-struct Sections<'a> {
-    head: Part<'a>,
-    specs: String,
-    runs: Vec<Part<'a>>,
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum Section {
-    Head,
-    Spec,
-    Run,
-}
-
-/// The section that a line opens, if it is the header of a table.
-fn opened(line: &str) -> Option<Section> {
-    let line = line.trim_start();
-    let inner = line.strip_prefix('[')?.trim_start_matches('[').trim_start();
-    if !inner.starts_with(|c: char| c.is_ascii_alphabetic()) {
-        return None;
-    }
-    Some(match line {
-        _ if line.starts_with("[[vm]]") || line.starts_with("[[vm.") => Section::Spec,
-        _ if line.starts_with("[vm.") => Section::Run,
-        _ => Section::Head,
-    })
-}
-
-impl<'a> Sections<'a> {
-    fn split(text: &str, path: &'a Path) -> Result<Self, FileError> {
-        let part = |first| Part { path, text: String::new(), first };
-        let mut all = Self { head: part(1), specs: String::new(), runs: Vec::new() };
-        let mut section = Section::Head;
-        for (index, line) in text.lines().enumerate() {
-            section = opened(line).unwrap_or(section);
-            if line.trim_start().starts_with("[[vm]]") {
-                all.runs.push(part(index + 1));
-            }
-            if section == Section::Head {
-                all.head.text.push_str(line);
-            }
-            if section == Section::Spec {
-                all.specs.push_str(line);
-            }
-            all.head.text.push('\n');
-            all.specs.push('\n');
-            if let Some(run) = all.runs.last_mut() {
-                if section == Section::Run {
-                    run.text.push_str(line);
-                }
-                run.text.push('\n');
-                if run.text.len() > MOST_RUN {
-                    let problem = format!("has more than {MOST_RUN} bytes; shorten its demand");
-                    return Err(wrong(path, index + 1, "the VM above", &problem));
-                }
-            } else if section == Section::Run {
-                let problem = "belongs to no VM; write it after the [[vm]] that it is about";
-                return Err(wrong(path, index + 1, line, problem));
-            }
-            if all.head.text.len() > MOST_HEAD {
-                let problem = format!("has more than {MOST_HEAD} bytes without its VMs; it is no scenario");
-                return Err(wrong(path, index + 1, "the file", &problem));
-            }
-        }
-        Ok(all)
-    }
-}
-
 /// The version alone, whatever else there is.
 #[derive(Deserialize)]
 struct Version {
@@ -151,7 +53,7 @@ pub(super) fn scenario(text: &str, path: &Path) -> Result<Scenario, FileError> {
         let problem = format!("has more than {MOST_SCENARIO_BYTES} bytes; draw fewer VMs or hours");
         return Err(wrong(path, 1, "the file", &problem));
     }
-    let Sections { head, specs, runs } = Sections::split(text, path)?;
+    let Sections { head, specs, profiles, runs } = Sections::split(text, path)?;
     check_version(&head)?;
     let form: HeadForm = head.parse("the head of the file")?;
     let fault = |complaint: Complaint| head.wrong("the head of the file", &complaint);
@@ -159,8 +61,7 @@ pub(super) fn scenario(text: &str, path: &Path) -> Result<Scenario, FileError> {
     let seed = seed(&form.seed).map_err(fault)?;
     let host = host(&head, &form.host.description)?;
     let parameters = parameters(&head, &form)?;
-    let profiles = form.profile.iter().map(|form| profile(&head, form));
-    let profiles = profiles.collect::<Result<Vec<_>, _>>()?;
+    let profiles = profiles.iter().map(profile).collect::<Result<Vec<_>, _>>()?;
     let specs = parse_vms(&specs, &host.topology).map_err(|error| described(path, &error, 0))?;
     let guests = guests(path, specs, &runs)?;
     let draw = Draw::new(guests.len(), Duration::from_secs_f64(duration), seed);
@@ -223,14 +124,11 @@ fn parameters(head: &Part<'_>, form: &HeadForm) -> Result<Parameters, FileError>
     Ok(parameters)
 }
 
-fn profile(head: &Part<'_>, form: &ProfileForm) -> Result<Application, FileError> {
-    let element = format!("profile `{}`", form.name.get_ref());
-    let response = parts::response(&form.cache, form.gpu.as_ref(), form.paging.as_ref());
-    let response = response.map_err(|complaint| head.wrong(&element, &complaint))?;
-    Ok(Application { name: form.name.get_ref().clone(), source: form.source.clone(), response })
+fn profile(part: &Part<'_>) -> Result<Application, FileError> {
+    parse_application(&part.text).map_err(|error| described(part.path, &error, part.first - 1))
 }
 
-fn guests(path: &Path, specs: Vec<VmSpec>, runs: &[Part<'_>]) -> Result<Vec<Guest>, FileError> {
+fn guests(path: &Path, specs: Vec<VmSpec>, runs: &[RunPart<'_>]) -> Result<Vec<Guest>, FileError> {
     if specs.is_empty() {
         let problem =
             "has no VM; add a [[vm]] with its program and demand, or draw a scenario with at least one";
@@ -243,7 +141,7 @@ fn guests(path: &Path, specs: Vec<VmSpec>, runs: &[Part<'_>]) -> Result<Vec<Gues
     specs.into_iter().zip(runs).map(|(spec, run)| guest(spec, run)).collect()
 }
 
-fn guest(spec: VmSpec, run: &Part<'_>) -> Result<Guest, FileError> {
+fn guest(spec: VmSpec, RunPart { run, response }: &RunPart<'_>) -> Result<Guest, FileError> {
     let element = format!("VM `{}`", spec.name);
     let missing = |what: &str| {
         let problem = format!("has no [vm.{what}]; add one after its [[vm]]");
@@ -255,12 +153,24 @@ fn guest(spec: VmSpec, run: &Part<'_>) -> Result<Guest, FileError> {
     let demand = form.demand.ok_or_else(|| missing("demand"))?;
     let fault = |complaint: Complaint| run.wrong(&element, &complaint);
     let workload = Workload {
-        application: parts::application(program.get_ref()).map_err(fault)?,
+        application: parts::application(program.get_ref(), self::response(response, &element)?)
+            .map_err(fault)?,
         demand: parts::demand(demand.get_ref()).map_err(fault)?,
     };
     let mut guest = Guest::new(spec, workload);
     live(&mut guest, &form.life).map_err(fault)?;
     Ok(guest)
+}
+
+/// A profile without a name of its own.
+fn response(part: &Part<'_>, element: &str) -> Result<Response, FileError> {
+    const NAME: &str = "name = \"program\"\nsource = \"the scenario\"\n";
+    let text = format!("{NAME}{}", part.text);
+    let known = parse_application(&text).map_err(|error| {
+        let line = (part.first + error.line).saturating_sub(3).max(part.first);
+        wrong(part.path, line, element, &error.problem)
+    })?;
+    Ok(known.response)
 }
 
 fn live(guest: &mut Guest, form: &LifeForm) -> Result<(), Complaint> {

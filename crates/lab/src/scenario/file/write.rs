@@ -4,10 +4,11 @@ use std::fmt::Write;
 use std::io;
 use std::time::Duration;
 
+use halcyon_model::profile::write_application;
 use halcyon_sim::{Guest, Parameters};
 
 use super::model::FIGURES;
-use super::parts::{response_text, spec_text};
+use super::parts::{nested, response_text, spec_text};
 use super::{FileError, MOST_SCENARIO_BYTES, SCHEMA};
 use crate::scenario::Scenario;
 
@@ -31,9 +32,9 @@ const MODEL: &str = "
 ";
 
 const PROFILES: &str = "
-# What is known of programs: how misses, and with them speed and memory traffic, follow from the last-level
-# cache that a program holds, and how a program that uses a GPU follows from its compute slices. Policies may
-# look up the program that a VM's `application` names; VMs without one are unknown to them.
+# What is known of programs, in the form of application profiles: how misses, and with them speed and memory
+# traffic, follow from the last-level cache that a program holds, and speed from GPU slices. Policies may look
+# up the program that a VM's `application` names; VMs without one are unknown to them.
 ";
 
 const VMS: &str = "
@@ -41,7 +42,8 @@ const VMS: &str = "
 #   [vm.life]     when it arrives and leaves, in seconds (there from the start and to the end if left out), and
 #                 whether its response times are measured, so that policies see them (`signal`)
 #   [vm.program]  its kind; the work of one request; device traffic in bytes, and seconds of a whole GPU, for
-#                 each unit of work; and how it really responds to cache and GPU slices
+#                 each unit of work. The tables below it say how it really responds to what it holds, in the
+#                 form of a profile
 #   [vm.demand]   work that arrives, in cores, and working set, in millions of bytes: means over intervals
 ";
 
@@ -67,11 +69,7 @@ pub(super) fn scenario(scenario: &Scenario, out: &mut impl io::Write) -> Result<
     put(&model(&scenario.parameters))?;
     put(PROFILES)?;
     for profile in scenario.profiles.iter() {
-        let (name, source) = (quoted(&profile.name), quoted(&profile.source));
-        put(&format!(
-            "[[profile]]\nname = {name}\nsource = {source}\n{}\n",
-            response_text(&profile.response)
-        ))?;
+        put(&format!("[[profile]]\n{}\n", nested(&write_application(profile), "profile")))?;
     }
     put(VMS)?;
     scenario.guests.iter().try_for_each(|guest| put(&vm(guest)?))?;
@@ -142,7 +140,7 @@ fn vm(guest: &Guest) -> Result<String, FileError> {
     if application.gpu_seconds > 0.0 {
         let _ = writeln!(text, "gpu_seconds = {:?}", application.gpu_seconds);
     }
-    text += &response_text(&application.response);
+    text += &response_text(&application.response, "vm.program");
     let demand = &guest.workload.demand;
     let _ = writeln!(text, "[vm.demand]\ninterval_s = {}", seconds(demand.interval));
     column(&mut text, "work", &demand.work, 0, guest)?;
