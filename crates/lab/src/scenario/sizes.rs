@@ -141,7 +141,8 @@ fn cores(topology: &Topology, sketches: &[Sketch<'_>], draw: &Draw) -> Vec<f64> 
 /// Gives single cores, those first who lost most by rounding, until the sum is as near to `target` as it
 /// can be.
 fn fill_up(cores: &mut [f64], sketches: &[Sketch<'_>], factor: f64, target: f64, most: f64) {
-    let mut order: Vec<usize> = (0..cores.len()).filter(|at| cores[*at] >= 1.0 && sketches[*at].cores.is_none()).collect();
+    let mut order: Vec<usize> =
+        (0..cores.len()).filter(|at| cores[*at] >= 1.0 && sketches[*at].cores.is_none()).collect();
     let lost = |at: &usize| sketches[*at].size * factor - cores[*at];
     order.sort_by(|a, b| lost(b).total_cmp(&lost(a)).then(a.cmp(b)));
     let mut left = target - cores.iter().sum::<f64>();

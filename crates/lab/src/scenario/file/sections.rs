@@ -126,7 +126,8 @@ impl<'a> Sections<'a> {
                 self.profiles.last_mut().map_or(Ok(()), |part| part.push("", MOST_PART))
             }
             Section::Profile => {
-                let part = self.profiles.last_mut().ok_or("belongs to no profile; write it below a [[profile]]")?;
+                let part =
+                    self.profiles.last_mut().ok_or("belongs to no profile; write it below a [[profile]]")?;
                 part.push(&alone(line, "[profile."), MOST_PART)
             }
             Section::Spec | Section::Run | Section::Response => {
@@ -134,7 +135,8 @@ impl<'a> Sections<'a> {
                     let [run, response] = [(); 2].map(|()| Part::starting(path, number));
                     self.runs.push(RunPart { run, response });
                 }
-                let part = self.runs.last_mut().ok_or("belongs to no VM; write it below the [[vm]] it is about")?;
+                let part =
+                    self.runs.last_mut().ok_or("belongs to no VM; write it below the [[vm]] it is about")?;
                 part.run.push(only(Section::Run), MOST_PART)?;
                 part.response.push(&alone(only(Section::Response), "[vm.program."), MOST_PART)
             }
