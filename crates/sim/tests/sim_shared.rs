@@ -145,7 +145,7 @@ fn a_throttle_is_coarse_and_late() {
 }
 
 fn with_gpu() -> Response {
-    let gpu = GpuResponse { whole: 7, fixed: 0.2, scaling: 1.0, memory: ByteSize::gib(5) };
+    let gpu = GpuResponse { whole: 7, fixed: 0.2, bandwidth: 0.0, memory: ByteSize::gib(5) };
     Response { gpu: Some(gpu), ..sensitive() }
 }
 
@@ -168,7 +168,7 @@ fn gpu_work_goes_at_the_speed_of_the_slices() {
     };
     let (none, one, three, seven) = (utility(None), utility(Some(1)), utility(Some(3)), utility(Some(7)));
     assert!(none < 1e-6 && none < one && one < three && three < seven, "{none} {one} {three} {seven}");
-    let expected = 1.0 / (0.2 + 0.8 * 7.0);
+    let expected = with_gpu().gpu.map_or(0.0, |gpu| gpu.speed(1));
     assert!((one - expected).abs() < 0.05, "{one} with one slice, {expected} expected");
 }
 

@@ -12,7 +12,7 @@ use super::numbers::{Line, line, median, rounded};
 use super::table::CacheRow;
 
 /// Where the table comes from.
-pub(super) const SOURCE: &str = "pbbcache/cachesim (GPL-3.0; facts only): a SPEC program alone with 1 to 11 \
+pub(super) const SOURCE: &str = "pbbcache/cachesim (GPL-3.0, facts only): a SPEC program alone with 1 to 11 \
                                  ways of 2.5 MiB of last-level cache";
 
 /// Bytes of one way: 11 ways of 27.5 MiB. The table's own occupancy comes to 2.4 to 2.6 MB per way where
@@ -28,7 +28,14 @@ const MISSES_WEIGHT: f64 = 0.02;
 const STEEPNESS: (f64, f64) = (0.3, 20.0);
 const MOST_OVER_MEASURED: f64 = 2.0;
 const GRID: u32 = 48;
-const REFINEMENTS: u32 = 40;
+const REFINEMENTS: u32 = 120;
+/// More misses per 1,000 instructions, and cycles for each of them, than any program has; fewer cycles per
+/// instruction than any machine needs.
+const MOST_MISSES: f64 = 1e5;
+const MOST_CYCLES: f64 = 1e2;
+const LEAST_CYCLES: f64 = 0.01;
+/// The most that is put down to one miss: a page.
+const MOST_BYTES_PER_MISS: f64 = 4096.0;
 
 /// Errors at each point of one program.
 pub(super) struct Errors {
@@ -70,19 +77,39 @@ struct Candidate {
 }
 
 impl Candidate {
-    fn new(rows: &[CacheRow], half: f64, steepness: f64) -> Self {
+    /// No response to cache at all.
+    fn flat(rows: &[CacheRow]) -> Self {
+        let mean = |of: &dyn Fn(&CacheRow) -> f64, unit| line(rows.iter().map(|row| (0.0, of(row))), unit);
+        Self {
+            half: WAY,
+            steepness: 1.0,
+            misses: mean(&|row| row.llcmpki, Fit::LEAST_MISSES),
+            cycles: mean(&|row| 1.0 / row.ipc, 0.0),
+        }
+    }
+
+    /// The lines of a shape; nothing if they make no program that could be.
+    fn new(rows: &[CacheRow], half: f64, steepness: f64) -> Option<Self> {
         let left = |row: &CacheRow| 1.0 / (1.0 + libm::pow(bytes(row) / half, steepness));
         let points = rows.iter().map(|row| (left(row), row));
         let misses = line(points.clone().map(|(x, row)| (x, row.llcmpki)), Fit::LEAST_MISSES);
-        let mut cycles = line(points.clone().map(|(x, row)| (x, 1.0 / row.ipc)), 0.0);
-        // Cycles can only follow misses that vary, and those that are left must not explain them all.
-        let per_miss = cycles.slope / misses.slope;
-        if !per_miss.is_finite() || cycles.base <= per_miss * misses.base {
-            let squares = f64::INFINITY;
-            let mean = line(rows.iter().map(|row| (0.0, 1.0 / row.ipc)), 0.0);
-            cycles = if misses.slope > 0.0 { Line { squares, ..mean } } else { mean };
-        }
-        Self { half, steepness, misses, cycles }
+        let cycles = line(points.map(|(x, row)| (x, 1.0 / row.ipc)), 0.0);
+        let candidate = Self { half, steepness, misses, cycles };
+        let possible = misses.slope > 0.0
+            && misses.base + misses.slope <= MOST_MISSES
+            && candidate.per_miss() <= MOST_CYCLES
+            && candidate.other_cycles() >= LEAST_CYCLES;
+        possible.then_some(candidate)
+    }
+
+    /// Cycles per miss per instruction: cycles can only follow misses that vary.
+    fn per_miss(&self) -> f64 {
+        if self.misses.slope > 0.0 { self.cycles.slope / self.misses.slope } else { 0.0 }
+    }
+
+    /// Cycles that do not come from misses.
+    fn other_cycles(&self) -> f64 {
+        self.cycles.base - self.per_miss() * self.misses.base
     }
 
     fn cost(&self) -> f64 {
@@ -90,8 +117,7 @@ impl Candidate {
     }
 
     fn response(&self, rows: &[CacheRow], clock: f64) -> CacheResponse {
-        let Self { half, steepness, misses, cycles } = *self;
-        let per_miss = if misses.slope > 0.0 { cycles.slope / misses.slope } else { 0.0 };
+        let Self { half, steepness, misses, .. } = *self;
         let footprint = rows.iter().map(|row| row.llc_usage_kb * 1024.0).fold(0.0, f64::max);
         let limit = rounded(misses.base);
         let mut response = CacheResponse {
@@ -100,8 +126,8 @@ impl Candidate {
             most_misses: rounded(misses.base + misses.slope).max(limit),
             half: rounded(half),
             steepness: rounded(steepness),
-            cycles: rounded(cycles.base - per_miss * misses.base),
-            cycles_per_miss: rounded(per_miss * 1000.0),
+            cycles: rounded(self.other_cycles()),
+            cycles_per_miss: rounded(self.per_miss() * 1000.0),
             bytes_per_miss: LINE_BYTES,
             clock,
             footprint: Some(rounded(footprint)),
@@ -114,35 +140,49 @@ impl Candidate {
 
 /// The best shape: the best of a grid, then of ever smaller steps around it.
 fn search(rows: &[CacheRow]) -> Candidate {
-    let most = rows.iter().map(bytes).fold(WAY, f64::max) * MOST_OVER_MEASURED;
-    let along = |(low, high): (f64, f64), share: f64| low * libm::pow(high / low, share);
-    let candidate = |[half, steepness]: [f64; 2]| {
-        Candidate::new(rows, along((WAY, most), half), along(STEEPNESS, steepness))
+    let mut search = Search {
+        rows,
+        most: rows.iter().map(bytes).fold(WAY, f64::max) * MOST_OVER_MEASURED,
+        place: [0.5, 0.5],
+        best: Candidate::flat(rows),
     };
-    let mut place = [0.5, 0.5];
-    let mut best = candidate(place);
     let share = |index: u32| f64::from(index) / f64::from(GRID);
-    for next in (0..=GRID).flat_map(|half| (0..=GRID).map(move |steepness| [share(half), share(steepness)])) {
-        improve(&mut best, &mut place, next, candidate(next));
+    for half in 0..=GRID {
+        for steepness in 0..=GRID {
+            search.visit([share(half), share(steepness)]);
+        }
     }
     let mut step = 1.0 / f64::from(GRID);
     for _ in 0..REFINEMENTS {
-        let [half, steepness] = place;
-        let before = best.cost();
+        let [half, steepness] = search.place;
+        let before = search.best.cost();
         for [right, up] in [[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0], [1.0, 1.0], [-1.0, -1.0]] {
-            let next = [half + right * step, steepness + up * step].map(|share| share.clamp(0.0, 1.0));
-            improve(&mut best, &mut place, next, candidate(next));
+            search.visit([half + right * step, steepness + up * step]);
         }
-        if best.cost() >= before {
+        if search.best.cost() >= before {
             step /= 2.0;
         }
     }
-    best
+    search.best
 }
 
-fn improve(best: &mut Candidate, place: &mut [f64; 2], next: [f64; 2], candidate: Candidate) {
-    if candidate.cost() < best.cost() {
-        (*best, *place) = (candidate, next);
+struct Search<'a> {
+    rows: &'a [CacheRow],
+    most: f64,
+    /// Half and steepness of the best, as shares of the way through their ranges.
+    place: [f64; 2],
+    best: Candidate,
+}
+
+impl Search<'_> {
+    fn visit(&mut self, place: [f64; 2]) {
+        let place = place.map(|share| share.clamp(0.0, 1.0));
+        let along = |(low, high): (f64, f64), share: f64| low * libm::pow(high / low, share);
+        let half = along((WAY, self.most), place[0]);
+        let found = Candidate::new(self.rows, half, along(STEEPNESS, place[1]));
+        if let Some(found) = found.filter(|found| found.cost() < self.best.cost()) {
+            (self.best, self.place) = (found, place);
+        }
     }
 }
 
@@ -158,7 +198,7 @@ fn bytes_per_miss(rows: &[CacheRow], response: &CacheResponse) -> f64 {
         square += x * x;
     }
     // Where nothing misses, nothing is known of what a miss moves.
-    if square > 1e-18 { along / square } else { LINE_BYTES }
+    if square > 1e-18 { (along / square).min(MOST_BYTES_PER_MISS) } else { LINE_BYTES }
 }
 
 fn bandwidth(row: &CacheRow) -> f64 {

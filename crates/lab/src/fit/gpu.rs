@@ -16,7 +16,7 @@ const WHOLE: u32 = 7;
 /// Where the figures of one batch come from.
 pub(super) fn source(batch: u32) -> String {
     format!(
-        "boringlee24/socc22-miso (MIT; facts only): step time of training, batch {batch}, on MIG instances of \
+        "boringlee24/socc22-miso (MIT, facts only): step time of training, batch {batch}, on MIG instances of \
          an A100"
     )
 }

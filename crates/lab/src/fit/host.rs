@@ -12,7 +12,7 @@ use super::numbers::rounded;
 use super::table::HostRow;
 
 /// Where the table comes from.
-pub(super) const SOURCE: &str = "msr-fiddle/synergy (MIT; facts only, rounded by its authors): training \
+pub(super) const SOURCE: &str = "msr-fiddle/synergy (MIT, facts only, rounded by its authors): training \
                                  throughput against 1 to 24 CPUs and 62.5 to 250 GB per GPU";
 
 /// A throughput within so much of the most is the most.

@@ -27,9 +27,9 @@ pub use error::FitFault;
 pub use table::{CACHE_TABLE, GPU_TABLE, HOST_TABLE};
 use table::{CacheRow, GpuRow, HostRow};
 
-/// Bytes that a program without a cache table moves per core-second. None of the tables with DNN
-/// training says it; this is a rounded figure near the middle of the SPEC programs.
-pub const ASSUMED_TRAFFIC: f64 = 5e8;
+/// Bytes that a program without a cache table moves per core-second. No table with DNN training says it:
+/// this is the mean of the SPEC programs with all of the cache (676 MB/s), rounded.
+pub const ASSUMED_TRAFFIC: f64 = 7e8;
 
 /// What was fitted, and what the fits share.
 #[derive(Debug, Clone, PartialEq)]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -30,10 +31,8 @@ pub(super) trait Row: DeserializeOwned {
     fn program(&self) -> &str;
     /// What was varied; no program has it twice.
     fn key(&self) -> [u32; 2];
-    /// The name and value of what must be above zero.
-    fn positive(&self) -> Vec<(&'static str, f64)>;
-    /// What else is wrong.
-    fn fault(&self) -> Option<String>;
+    /// Names and values of its numbers, and between what they can be.
+    fn numbers(&self) -> Vec<(&'static str, f64, RangeInclusive<f64>)>;
 }
 
 /// What a program does with a number of ways, alone on the machine.
@@ -57,17 +56,15 @@ impl Row for CacheRow {
         [self.nr_ways, 0]
     }
 
-    fn positive(&self) -> Vec<(&'static str, f64)> {
-        vec![("ipc", self.ipc), ("llc_usage_kb", self.llc_usage_kb)]
-    }
-
-    fn fault(&self) -> Option<String> {
-        let counts = [self.llcmpki, self.bandwidth_mbps, self.llcm_bandwidth];
-        if !(1..=64).contains(&self.nr_ways) {
-            return Some(format!("nr_ways is {}; a cache has 1 to 64", self.nr_ways));
-        }
-        let fits = counts.iter().all(|count| (0.0..=MOST_VALUE).contains(count));
-        (!fits).then(|| "llcmpki, bandwidth_mbps and llcm_bandwidth are finite and not negative".into())
+    fn numbers(&self) -> Vec<(&'static str, f64, RangeInclusive<f64>)> {
+        vec![
+            ("nr_ways", f64::from(self.nr_ways), 1.0..=64.0),
+            ("ipc", self.ipc, 1e-3..=20.0),
+            ("llcmpki", self.llcmpki, 0.0..=1e4),
+            ("llc_usage_kb", self.llc_usage_kb, 1.0..=1e8),
+            ("bandwidth_mbps", self.bandwidth_mbps, 0.0..=1e7),
+            ("llcm_bandwidth", self.llcm_bandwidth, 0.0..=1e7),
+        ]
     }
 }
 
@@ -90,13 +87,12 @@ impl Row for GpuRow {
         [self.batch, self.mig_compute_slices]
     }
 
-    fn positive(&self) -> Vec<(&'static str, f64)> {
-        vec![("median_iteration_s", self.median_iteration_s)]
-    }
-
-    fn fault(&self) -> Option<String> {
-        let fits = (1..=7).contains(&self.mig_compute_slices) && (1..=1024).contains(&self.mig_memory_gb);
-        (!fits).then(|| "an instance has 1 to 7 compute slices and 1 to 1024 GB of memory".into())
+    fn numbers(&self) -> Vec<(&'static str, f64, RangeInclusive<f64>)> {
+        vec![
+            ("mig_compute_slices", f64::from(self.mig_compute_slices), 1.0..=7.0),
+            ("mig_memory_gb", f64::from(self.mig_memory_gb), 1.0..=1024.0),
+            ("median_iteration_s", self.median_iteration_s, 1e-6..=1e6),
+        ]
     }
 }
 
@@ -104,8 +100,8 @@ impl Row for GpuRow {
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct HostRow {
     model: String,
-    pub(super) cpu_level: usize,
-    pub(super) memory_level: usize,
+    pub(super) cpu_level: u8,
+    pub(super) memory_level: u8,
     pub(super) relative_throughput: f64,
 }
 
@@ -117,12 +113,12 @@ impl HostRow {
 
     /// CPUs per GPU.
     pub(super) fn cpus(&self) -> f64 {
-        Self::CPUS[self.cpu_level]
+        Self::CPUS[usize::from(self.cpu_level)]
     }
 
     /// Memory per GPU, in GB.
     pub(super) fn memory_gb(&self) -> f64 {
-        Self::MEMORY_GB[self.memory_level]
+        Self::MEMORY_GB[usize::from(self.memory_level)]
     }
 }
 
@@ -131,24 +127,18 @@ impl Row for HostRow {
         &self.model
     }
 
-    #[allow(clippy::cast_possible_truncation)]
     fn key(&self) -> [u32; 2] {
-        [self.cpu_level as u32, self.memory_level as u32]
+        [u32::from(self.cpu_level), u32::from(self.memory_level)]
     }
 
-    fn positive(&self) -> Vec<(&'static str, f64)> {
-        vec![("relative_throughput", self.relative_throughput)]
-    }
-
-    fn fault(&self) -> Option<String> {
-        let fits = self.cpu_level < Self::CPUS.len() && self.memory_level < Self::MEMORY_GB.len();
-        (!fits).then(|| "cpu_level goes from 0 to 8 and memory_level from 0 to 4".into())
+    fn numbers(&self) -> Vec<(&'static str, f64, RangeInclusive<f64>)> {
+        vec![
+            ("cpu_level", f64::from(self.cpu_level), 0.0..=8.0),
+            ("memory_level", f64::from(self.memory_level), 0.0..=4.0),
+            ("relative_throughput", self.relative_throughput, 1e-6..=1e6),
+        ]
     }
 }
-
-/// What is above zero lies between these; nothing that was measured is near either of them.
-const LEAST_VALUE: f64 = 1e-6;
-const MOST_VALUE: f64 = 1e9;
 
 /// Reads a table of the folder; nothing if it is not there.
 pub(super) fn read<R: Row>(folder: &Path, table: &str) -> Result<Option<Programs<R>>, FitFault> {
@@ -201,15 +191,15 @@ fn fault<R: Row>(row: &R, before: &[R]) -> Option<String> {
              does not start with a dot"
         ));
     }
-    for (what, value) in row.positive() {
-        if !(LEAST_VALUE..=MOST_VALUE).contains(&value) {
-            return Some(format!("{what} of `{name}` is {value}; it must be above zero and not huge"));
+    for (what, value, range) in row.numbers() {
+        // A NaN is in no range.
+        if !range.contains(&value) {
+            let (least, most) = (range.start(), range.end());
+            return Some(format!("{what} of `{name}` is {value}; it must be from {least} to {most}"));
         }
     }
-    if before.iter().any(|other| other.key() == row.key()) {
-        return Some(format!("`{name}` has this row already; remove one of them"));
-    }
-    row.fault()
+    let twice = before.iter().any(|other| other.key() == row.key());
+    twice.then(|| format!("`{name}` has this row already; remove one of them"))
 }
 
 fn form(path: &Path, line: u64, source: csv::Error) -> FitFault {

@@ -244,9 +244,8 @@ pub fn write_application(application: &Application) -> String {
     let Response { cache, gpu, paging, cpu_per_gpu } = &application.response;
     write_cache(&mut text, cache);
     if let Some(gpu) = gpu {
-        let memory = gpu.memory;
         section(&mut text, "gpu", &[]);
-        let _ = writeln!(text, "slices = {}\nmemory = \"{memory}\"", gpu.whole);
+        let _ = writeln!(text, "slices = {}\nmemory = \"{}\"", gpu.whole, gigabytes(gpu.memory));
         rows(&mut text, &[("fixed", gpu.fixed), ("bandwidth", gpu.bandwidth)]);
     }
     if let Some(cores) = cpu_per_gpu {
@@ -293,6 +292,13 @@ fn write_fit(text: &mut String, fit: &Fit) {
     for (what, FitError { median, worst }) in errors.into_iter().filter_map(|(what, e)| Some((what, e?))) {
         let _ = writeln!(text, "{what} = {{ median = {median:?}, worst = {worst:?} }}");
     }
+}
+
+/// Device memory is sold in decimal gigabytes.
+fn gigabytes(memory: ByteSize) -> String {
+    const GIGABYTE: u64 = 1_000_000_000;
+    let whole = memory.get().is_multiple_of(GIGABYTE);
+    if whole { format!("{}GB", memory.get() / GIGABYTE) } else { memory.to_string() }
 }
 
 fn section(text: &mut String, name: &str, numbers: &[(&str, f64)]) {

@@ -41,10 +41,7 @@ impl GpuResponse {
     #[must_use]
     pub fn scarcity(whole: u32, slices: u32) -> [f64; 2] {
         let memory_slices = |compute: u32| f64::from(compute.clamp(1, 1 << 30).next_power_of_two());
-        [
-            f64::from(whole.max(1)) / f64::from(slices.max(1)),
-            memory_slices(whole) / memory_slices(slices),
-        ]
+        [f64::from(whole.max(1)) / f64::from(slices.max(1)), memory_slices(whole) / memory_slices(slices)]
     }
 }
 

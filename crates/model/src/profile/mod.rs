@@ -5,9 +5,9 @@
 mod cache;
 mod gpu;
 
+pub use crate::describe::{parse_application, write_application};
 pub use cache::{CacheEffect, CacheResponse};
 pub use gpu::GpuResponse;
-pub use crate::describe::{parse_application, write_application};
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,7 @@
 //! `halcyon profile`: fitting applications to measured tables, and looking at what is known of them.
 
-use std::fmt::Write as _;
+mod text;
+
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -8,9 +9,9 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
-use halcyon_lab::fit::{self, Fitted};
+use halcyon_lab::fit;
 use halcyon_lab::profiles;
-use halcyon_model::profile::{Application, FitError, GpuResponse, Profiles, write_application};
+use halcyon_model::profile::{Application, Profiles, write_application};
 
 /// Fit, list and show profiles of applications.
 #[derive(Debug, Args)]
@@ -64,13 +65,13 @@ struct ShowArgs {
 pub(crate) fn run(args: &ProfileArgs) -> anyhow::Result<()> {
     let text = match &args.command {
         ProfileCommand::Fit(args) => fit_tables(args)?,
-        ProfileCommand::List(args) => list(&*known(args)?),
+        ProfileCommand::List(args) => text::list(&*known(args)?),
         ProfileCommand::Show(args) => {
             let known = known(&args.source)?;
             let Some(application) = known.get(&args.name) else {
                 bail!("there is no application `{}`; `halcyon profile list` names those known", args.name);
             };
-            show(application)
+            text::show(application)
         }
     };
     match io::stdout().lock().write_all(text.as_bytes()) {
@@ -89,10 +90,10 @@ fn known(args: &SourceArgs) -> anyhow::Result<Arc<Profiles>> {
 
 fn fit_tables(args: &FitArgs) -> anyhow::Result<String> {
     let fitted = fit::fit(&args.curves)?;
-    let mut text = table(&fitted);
+    let mut text = text::fits(&fitted);
     if let Some(folder) = &args.output {
         write(&fitted.profiles, folder, args.force)?;
-        let _ = writeln!(text, "\n{} profiles written to {}", fitted.profiles.len(), folder.display());
+        text.push_str(&format!("\n{} profiles written to {}\n", fitted.profiles.len(), folder.display()));
     }
     Ok(text)
 }
@@ -125,43 +126,4 @@ fn share(file: &fs::File) -> io::Result<()> {
 #[cfg(not(unix))]
 fn share(_: &fs::File) -> io::Result<()> {
     Ok(())
-}
-
-/// How well each program fits, and all points together.
-fn table(fitted: &Fitted) -> String {
-    let mut text = format!(
-        "{:<14} {:>15} {:>15} {:>15} {:>15} {:>15}\n{:<14}",
-        "median / worst", "IPC", "misses", "bandwidth", "step time", "throughput", "program"
-    );
-    text.push_str(&format!(" {:>15}", "%").repeat(5));
-    text.push('\n');
-    for application in fitted.profiles.iter() {
-        let fit = &application.fit;
-        let _ = write!(text, "{:<14}", application.name);
-        for error in [fit.ipc, fit.misses, fit.bandwidth, fit.step_time, fit.throughput] {
-            let _ = write!(text, " {:>15}", cell(error));
-        }
-        text.push('\n');
-    }
-    if let Some(all) = fitted.ipc() {
-        let points = fitted.ipc_errors.len();
-        let _ = writeln!(text, "\nIPC over all {points} points: {} %, median / worst", cell(Some(all)));
-    }
-    if let Some(clock) = fitted.clock {
-        let _ = writeln!(text, "clock of the machine with the cache table: {:.3} GHz", clock / 1e9);
-    }
-    text
-}
-
-fn cell(error: Option<FitError>) -> String {
-    error.map_or_else(
-        || "–".into(),
-        |FitError { median, worst }| format!("{:.2} / {:.2}", 100.0 * median, 100.0 * worst),
-    )
-}
-fn list(_: &Profiles) -> String {
-    String::new()
-}
-fn show(_: &Application) -> String {
-    String::new()
 }
