@@ -4,6 +4,7 @@ mod bench;
 mod demo;
 mod doctor;
 mod profile;
+mod scenario;
 mod trace;
 
 use std::process::ExitCode;
@@ -18,6 +19,7 @@ enum Halcyon {
     Demo(demo::Args),
     Doctor(doctor::Args),
     Profile(profile::ProfileArgs),
+    Scenario(scenario::ScenarioArgs),
     Trace(trace::TraceArgs),
 }
 
@@ -27,6 +29,7 @@ fn main() -> ExitCode {
         Halcyon::Demo(args) => demo::run(&args),
         Halcyon::Doctor(args) => doctor::run(&args),
         Halcyon::Profile(args) => profile::run(&args).map(|()| ExitCode::SUCCESS),
+        Halcyon::Scenario(args) => scenario::run(&args).map(|()| ExitCode::SUCCESS),
         Halcyon::Trace(args) => trace::run(&args).map(|()| ExitCode::SUCCESS),
     };
     outcome.unwrap_or_else(|error| {

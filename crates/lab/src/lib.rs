@@ -19,7 +19,10 @@ pub use digest::{Digest, Timings};
 pub use record::{Note, Record, Track};
 pub use report::{bench_html, html};
 pub use run::{Run, RunError, RunResult};
-pub use scenario::{Draw, FileError, MOST_SCENARIO_BYTES, SCHEMA, Scenario, ScenarioError, default_vms};
+pub use scenario::{
+    Course, Devices, Draw, FileError, Kinds, MOST_SCENARIO_BYTES, Objectives, Outline, Resource, SCHEMA,
+    Scenario, ScenarioError, default_vms,
+};
 
 /// Every policy that can be compared, in the order of reports.
 pub const POLICIES: [&str; 5] = ["static", "reservation", "proportional", "reactive", "clairvoyant"];

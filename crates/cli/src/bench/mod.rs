@@ -47,7 +47,7 @@ pub(crate) struct Args {
           value_parser = clap::value_parser!(u32).range(1..=10_000))]
     seeds: u32,
     /// Simulated hours of every run; as the scenarios have it if left out
-    #[arg(long, value_name = "H", allow_negative_numbers = true, value_parser = crate::demo::hours)]
+    #[arg(long, value_name = "H", allow_negative_numbers = true, value_parser = crate::demo::setup::hours)]
     hours: Option<Duration>,
     /// Run each policy with one resource alone as well, for each resource
     #[arg(long)]

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use halcyon_lab::Scenario;
 use halcyon_lab::bench::{self, Entry};
-use halcyon_lab::{POLICIES, Scenario};
 
 use super::Args;
 
@@ -16,7 +16,7 @@ pub(super) struct Chosen {
 
 /// The policies to run, each once, in the order of reports; or what is wrong with the names.
 pub(super) fn policies(args: &Args) -> Result<Vec<String>, String> {
-    let known = POLICIES;
+    let known = bench::policies();
     if let Some(name) = args.policies.iter().find(|name| !known.contains(&name.as_str())) {
         return Err(format!("there is no policy `{name}`; choose from {}", known.join(", ")));
     }

@@ -3,7 +3,7 @@
 mod live;
 mod plain;
 pub(crate) mod report;
-mod setup;
+pub(crate) mod setup;
 mod table;
 
 use std::io::{IsTerminal, Write};
@@ -18,8 +18,6 @@ use clap::builder::PossibleValuesParser;
 use halcyon_control::Stopwatch;
 use halcyon_lab::{POLICIES, compare};
 use halcyon_sim::trace::TraceFormat;
-
-pub(crate) use setup::hours;
 
 /// Let all policies run the same simulated host and compare them
 ///

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use halcyon_control::Stopwatch;
-use halcyon_policy::Policy;
+use halcyon_policy::{NAMES, Policy};
 
 use super::run::BenchError;
 use crate::digest::Digest;
@@ -29,6 +29,12 @@ pub trait Policies: Sync {
 
     /// Whether it is the same in every run of the same program, so that results may be kept for later.
     fn is_fixed(&self, name: &str) -> bool;
+}
+
+/// The names of the policies that come with Halcyon, in the order of reports.
+#[must_use]
+pub fn policies() -> Vec<&'static str> {
+    NAMES.into_iter().chain(["clairvoyant"]).collect()
 }
 
 /// The policies that come with Halcyon.

@@ -81,8 +81,13 @@ impl<'a> View<'a> {
 
     /// Mean utility of a VM under a policy; one where nothing is known of it.
     pub(super) fn utility(&self, policy: usize, vm: usize) -> f64 {
-        let shown = self.shown.get(policy);
-        shown.and_then(|shown| shown.run.score.vms.get(vm)).map_or(1.0, |(_, score)| score.mean())
+        let id = self.scenario.guests[vm].spec.id;
+        let Some(shown) = self.shown.get(policy) else { return 1.0 };
+        // VMs that come and go are not in the order of the scenario.
+        let scores = &shown.run.score.vms;
+        let found = scores.get(vm).filter(|(known, _)| *known == id);
+        let found = found.or_else(|| scores.iter().find(|(known, _)| *known == id));
+        found.map_or(1.0, |(_, score)| score.mean())
     }
 
     /// What a VM gains under a policy.

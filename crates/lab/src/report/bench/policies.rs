@@ -49,7 +49,7 @@ fn table(out: &mut String, bench: &Bench<'_>, rows: &[Row]) {
         "changes/h",
         "limit cycles",
         "fallbacks",
-        "decision p50 · p99 (µs)",
+        "decision µs p50 · p99",
     ];
     for title in head {
         let _ = write!(out, "<th scope=\"col\" class=\"n\">{title}</th>");
