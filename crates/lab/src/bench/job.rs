@@ -14,18 +14,27 @@ use crate::scenario::Scenario;
 /// Why a scenario or a policy could not be made.
 pub type Refusal = Box<dyn std::error::Error + Send + Sync>;
 
+/// A policy that is at hand.
+pub struct Chosen {
+    /// The policy.
+    pub policy: Box<dyn Policy + Send>,
+    /// Asked after every cycle, if there is anything to ask: what it answers stops the bench.
+    pub fault: Option<Box<dyn Fn() -> Option<Refusal> + Send>>,
+}
+
+impl From<Box<dyn Policy + Send>> for Chosen {
+    fn from(policy: Box<dyn Policy + Send>) -> Self {
+        Self { policy, fault: None }
+    }
+}
+
 /// Makes policies by name.
 pub trait Policies: Sync {
     /// A policy for a run of a scenario. Once `stop` is set the answer does not matter any more.
     ///
     /// # Errors
     /// When there is no such policy, or it cannot be started.
-    fn make(
-        &self,
-        name: &str,
-        scenario: &Scenario,
-        stop: &AtomicBool,
-    ) -> Result<Box<dyn Policy + Send>, Refusal>;
+    fn make(&self, name: &str, scenario: &Scenario, stop: &AtomicBool) -> Result<Chosen, Refusal>;
 
     /// Whether it is the same in every run of the same program, so that results may be kept for later.
     fn is_fixed(&self, name: &str) -> bool;
@@ -42,14 +51,10 @@ pub fn policies() -> Vec<&'static str> {
 pub struct BuiltIn;
 
 impl Policies for BuiltIn {
-    fn make(
-        &self,
-        name: &str,
-        scenario: &Scenario,
-        stop: &AtomicBool,
-    ) -> Result<Box<dyn Policy + Send>, Refusal> {
+    fn make(&self, name: &str, scenario: &Scenario, stop: &AtomicBool) -> Result<Chosen, Refusal> {
         let made = policy_by_name(name, scenario, stop);
-        made.ok_or_else(|| Box::new(RunError::NoPolicy { name: name.into() }) as Refusal)
+        let unknown = || Box::new(RunError::NoPolicy { name: name.into() }) as Refusal;
+        Ok(made.ok_or_else(unknown)?.into())
     }
 
     fn is_fixed(&self, _: &str) -> bool {
@@ -88,10 +93,13 @@ impl Setting<'_> {
             return Ok(None);
         }
         let failed = |source: RunError| BenchError::Run { policy: policy.into(), source };
-        let mut run = Run::of(scenario, policy, chosen, record).map_err(failed)?;
+        let mut run = Run::of(scenario, policy, chosen.policy, record).map_err(failed)?;
         let (mut steps, mut told) = (0, 0);
         while !run.is_over() {
             run.tick(self.stopwatch).map_err(failed)?;
+            if let Some(source) = chosen.fault.as_ref().and_then(|fault| fault()) {
+                return Err(BenchError::Policy { name: policy.into(), source });
+            }
             steps += 1;
             if steps % STRIDE == 0 {
                 if self.is_stopped() {

@@ -14,7 +14,7 @@ mod set;
 mod store;
 
 pub use detail::{Detail, detail, telling};
-pub use job::{BuiltIn, Policies, Refusal, policies};
+pub use job::{BuiltIn, Chosen, Policies, Refusal, policies};
 pub use report::{Memory, Report, ResourceRow, RunRow, ScenarioRow};
 pub use resource::Resource;
 pub use run::{BenchError, Case, Event, Plan, run};

@@ -32,8 +32,8 @@ pub enum BenchError {
         /// Why.
         source: Refusal,
     },
-    /// A policy could not be made.
-    #[error("the policy {name} cannot be started")]
+    /// A policy could not be started, or cannot go on.
+    #[error("the policy {name} cannot be used")]
     Policy {
         /// The policy.
         name: String,
