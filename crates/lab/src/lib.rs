@@ -2,6 +2,7 @@
 mod compare;
 mod foresight;
 mod limit_cycle;
+pub mod outside;
 mod record;
 mod report;
 mod run;
