@@ -2,6 +2,7 @@
 
 mod demo;
 mod doctor;
+mod profile;
 mod trace;
 
 use std::process::ExitCode;
@@ -14,6 +15,7 @@ use clap::Parser;
 enum Halcyon {
     Demo(demo::Args),
     Doctor(doctor::Args),
+    Profile(profile::ProfileArgs),
     Trace(trace::TraceArgs),
 }
 
@@ -21,6 +23,7 @@ fn main() -> ExitCode {
     let outcome = match Halcyon::parse() {
         Halcyon::Demo(args) => demo::run(&args),
         Halcyon::Doctor(args) => doctor::run(&args),
+        Halcyon::Profile(args) => profile::run(&args).map(|()| ExitCode::SUCCESS),
         Halcyon::Trace(args) => trace::run(&args).map(|()| ExitCode::SUCCESS),
     };
     outcome.unwrap_or_else(|error| {

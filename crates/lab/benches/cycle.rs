@@ -63,7 +63,7 @@ fn scenario(vms: usize) -> Scenario {
     // Longer than any bench runs, so that no run ends under the clock.
     let duration = Duration::from_secs(24 * 3600);
     let traces = Generator::new(&parameters, 1).trace_set(vms, duration);
-    let draw = Draw { vms, duration, seed: 1, load: 0.6 };
+    let draw = Draw::new(vms, duration, 1);
     Scenario::draw(host.topology, host.capabilities, &traces, draw).expect("the bench's VMs fit their host")
 }
 

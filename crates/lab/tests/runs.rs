@@ -83,8 +83,11 @@ fn no_vm_and_one_vm_run() {
 
 #[test]
 fn a_thousand_vms_are_turned_away_from_a_host_that_is_too_small() {
-    let error = on_demo_host(&generated(32, HOUR, 1), draw(1024, HOUR, 1)).expect_err("they cannot all fit");
-    let ScenarioError::Admission(error) = error else { panic!("{error}") };
+    let small = include_str!("../../../examples/hosts/small.toml");
+    let small = halcyon_model::describe::parse_host(small).expect("a host");
+    let (traces, draw) = (generated(32, HOUR, 1), draw(1024, HOUR, 1));
+    let drawn = halcyon_lab::Scenario::draw(small.topology, small.capabilities, &traces, draw);
+    let Err(ScenarioError::Admission(error)) = drawn else { panic!("they cannot all fit") };
     assert!(error.to_string().contains("lower its reservation or the number of VMs"), "{error}");
 }
 

@@ -1,12 +1,25 @@
 //! What to do with a host: features in, proposal out. Nothing here touches a machine.
+mod autopilot;
+mod balloon;
+mod cache;
 mod common;
 mod fixed;
 mod history;
+mod lfoc;
+mod mom;
+mod proxmox;
 mod reactive;
+mod turn;
+mod ucp;
 
+pub use autopilot::{Autopilot, AutopilotTuning, ByObjective, Statistic};
 pub use fixed::{Proportional, Reservation, Static};
 pub use history::{Estimate, History, Window};
+pub use lfoc::{Lfoc, LfocTuning};
+pub use mom::{Mom, MomTuning};
+pub use proxmox::{Proxmox, ProxmoxGuest, ProxmoxTuning};
 pub use reactive::{Foresight, Reactive, Tuning};
+pub use ucp::{Ucp, UcpTuning};
 
 use halcyon_model::profile::{Application, Profiles};
 use halcyon_model::{Families, Proposal, Snapshot, World};
@@ -51,9 +64,15 @@ pub fn by_name(name: &str) -> Option<Box<dyn Policy + Send>> {
         "reservation" => Some(Box::new(Reservation::default())),
         "proportional" => Some(Box::new(Proportional::default())),
         "reactive" => Some(Box::new(Reactive::default())),
+        "mom" => Some(Box::new(Mom::default())),
+        "proxmox" => Some(Box::new(Proxmox::default())),
+        "autopilot" => Some(Box::new(Autopilot::default())),
+        "ucp" => Some(Box::new(Ucp::default())),
+        "lfoc" => Some(Box::new(Lfoc::default())),
         _ => None,
     }
 }
 
 /// The names of all hand-made policies, in the order of reports.
-pub const NAMES: [&str; 4] = ["static", "reservation", "proportional", "reactive"];
+pub const NAMES: [&str; 9] =
+    ["static", "reservation", "proportional", "reactive", "mom", "proxmox", "autopilot", "ucp", "lfoc"];

@@ -102,7 +102,13 @@ impl SimHost {
         self.assignment.apply(step).map_err(|error| refuse(step, &error.to_string()))?;
         match step {
             Step::SetMemory { .. } => self.come_to_rest(step),
-            Step::Place { .. } => self.compute.place(&self.assignment),
+            Step::Place { .. } => {
+                // The other socket's cache knows nothing of it.
+                if let Some(position) = self.position(step) {
+                    self.vms[position].cache = 0.0;
+                }
+                self.compute.place(&self.assignment);
+            }
             Step::CreateInstance { .. } | Step::DestroyInstance { .. } => self.follow_instances(),
             Step::Detach { .. } | Step::Attach { .. } => {
                 self.fabric.follow(&self.inventory.topology, &self.assignment, self.inventory.world());

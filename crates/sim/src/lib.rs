@@ -9,6 +9,7 @@ mod fabric;
 mod gpu;
 mod host;
 mod load;
+mod outlook;
 mod parameters;
 mod queue;
 mod score;
@@ -18,5 +19,7 @@ mod vm;
 
 pub use host::{Guest, SimHost, VmState};
 pub use load::{Application, Demand, Workload};
+pub use outlook::{Outlook, outlook};
 pub use parameters::Parameters;
+pub use queue::Service;
 pub use score::{Score, VmScore};

@@ -2,7 +2,7 @@
 
 /// A service for the length of one step. Rates are in work per second, that is in cores.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Service {
+pub struct Service {
     /// Work that arrives.
     pub arrival: f64,
     /// Work that could be done, were there enough of it.
@@ -27,7 +27,8 @@ impl Service {
     /// formula L_q ≃ α·ρ^β/(1−ρ)", 1977), and the wait, if there is one, is exponential with rate
     /// (capacity − arrival) / request. Where more arrives than can be done, the growing backlog stands
     /// for the wait.
-    pub(crate) fn in_time(&self, objective: f64) -> f64 {
+    #[must_use]
+    pub fn in_time(&self, objective: f64) -> f64 {
         if self.capacity <= 1e-9 {
             return 0.0;
         }
@@ -39,7 +40,8 @@ impl Service {
     }
 
     /// The time within which 99 of 100 requests are answered, in seconds; an hour where nothing is.
-    pub(crate) fn p99(&self) -> f64 {
+    #[must_use]
+    pub fn p99(&self) -> f64 {
         if self.capacity <= 1e-9 {
             return 3600.0;
         }

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use halcyon_hal::Inventory;
 use halcyon_model::{
-    Assignment, Bandwidth, ByteSize, ClassId, DeviceHolding, Grant, Holding, MilliCpu, NodeId, SocketId,
-    VmId, VmSpec,
+    Assignment, Bandwidth, ByteSize, ClassId, DeviceHolding, Grant, Holding, MilliCpu, NodeId, Objective,
+    SocketId, VmId, VmSpec,
 };
 
 use crate::host::{Guest, SimHost, boot};
@@ -63,6 +63,7 @@ impl SimHost {
         self.assignment.gpu_instances.retain(|instance| instance.owner != id);
     }
 
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     fn enter(&mut self, guest: Guest, after: Assignment) {
         for (vm, holding) in self.vms.iter_mut().zip(without(&after, guest.spec.id)) {
             vm.memory = vm.memory.min(holding.total_memory().as_f64());
@@ -70,7 +71,18 @@ impl SimHost {
         let inventory = Arc::make_mut(&mut self.inventory);
         let position = inventory.vms.partition_point(|known| known.id < guest.spec.id);
         let memory = guest.spec.memory.reservation.as_f64();
-        let (spec, vm) = boot(guest, &inventory.topology, &self.parameters, self.seed, memory);
+        let (arrives, step) = (guest.arrives, self.parameters.step);
+        let (spec, mut vm) = boot(guest, &inventory.topology, &self.parameters, self.seed, memory);
+        // What it was asked meanwhile is lost, and counts against the host.
+        let critical = matches!(spec.objective, Objective::Latency { .. });
+        let mut at = arrives;
+        while at + step <= self.now {
+            vm.arrive(at.as_secs_f64() + step.as_secs_f64() / 2.0, critical, &self.parameters);
+            at += step;
+        }
+        let window = self.parameters.window.as_secs_f64();
+        let windows = (self.now.as_secs_f64() / window).floor() - (arrives.as_secs_f64() / window).floor();
+        vm.wait_outside(windows.max(0.0) as u64, critical);
         inventory.vms.insert(position, spec);
         self.vms.insert(position, vm);
         self.assignment = after;

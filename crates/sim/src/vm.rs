@@ -218,8 +218,7 @@ impl Vm {
     ) {
         let arrived = self.arrival * seconds;
         let waiting_alone = self.backlog_alone;
-        let alone = (self.alone.work * seconds).min(waiting_alone + arrived);
-        self.backlog_alone = waiting_alone + arrived - alone;
+        let alone = self.work_alone(seconds);
         let (good, all, best) = match spec.objective {
             Objective::Latency { p99 } => {
                 let limit = spec.cpu.limit.as_f64() / 1000.0;
@@ -244,6 +243,23 @@ impl Vm {
         self.utility = (all > 0.0).then(|| (good / all).clamp(0.0, 1.0));
         self.window.add(good, all);
         self.window_alone.add(best, all);
+    }
+
+    /// Lets a step pass in the life that it would have alone; the work that it does there.
+    pub(crate) fn work_alone(&mut self, seconds: f64) -> f64 {
+        let waiting = self.backlog_alone + self.arrival * seconds;
+        let done = (self.alone.work * seconds).min(waiting);
+        self.backlog_alone = waiting - done;
+        done
+    }
+
+    /// Takes note of windows that passed while it waited at the door.
+    pub(crate) fn wait_outside(&mut self, windows: u64, critical: bool) {
+        self.score.windows += windows;
+        if critical {
+            self.score.judged += windows;
+            self.score.violations += windows;
+        }
     }
 
     fn service(&self, cores: f64, speed: f64, backlog: f64, gpu_s: f64) -> Service {

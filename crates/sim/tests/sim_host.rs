@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use halcyon_hal::{Actuate, Observe, Progress};
 use halcyon_model::describe::parse_host;
-use halcyon_model::profile::{CacheResponse, Response};
+use halcyon_model::profile::Response;
 use halcyon_model::{
     Assignment, Bandwidth, Bounds, ByteSize, Capabilities, ChangeKind, Control, DeviceClass, DeviceHolding,
     DeviceId, DeviceWish, Grant, Lanes, LinkId, MilliCpu, NodeId, Objective, Snapshot, Step, Topology, VmId,
@@ -21,7 +21,7 @@ fn topology() -> Topology {
 
 /// A program that moves so many bytes per unit of work, whatever cache it holds.
 fn moving(traffic: f64) -> Response {
-    Response { cache: CacheResponse::flat(traffic), gpu: None, paging: None }
+    Response::flat(traffic)
 }
 
 fn guest(id: u32, work: &[f32], objective: Objective) -> Guest {

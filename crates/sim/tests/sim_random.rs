@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use common::{Host, Tape, config, tape, wishes};
 use halcyon_hal::Observe;
-use halcyon_model::profile::{CacheResponse, Response};
+use halcyon_model::profile::Response;
 use halcyon_model::{
     Assignment, Capabilities, DeviceId, Families, Objective, Snapshot, check, diff, project,
 };
@@ -27,8 +27,7 @@ fn guests(tape: &mut Tape, host: &Host, devices_only: bool) -> Vec<Guest> {
         }
         let memory_bytes = if devices_only { 0.0 } else { *tape.pick(&[0.0, 1e9, 30e9]) };
         let io_bytes = if devices_only { *tape.pick(&[1e7, 1e9, 2e10]) } else { 0.0 };
-        let cache = CacheResponse::flat(memory_bytes);
-        let response = Response { cache, gpu: None, paging: None };
+        let response = Response::flat(memory_bytes);
         let request = Duration::from_millis(1 + tape.between(0, 40));
         let application =
             Application { name: "random".into(), request, io_bytes, gpu_seconds: 0.0, response };

@@ -20,6 +20,7 @@ fn host_file() -> Host {
 /// Half of its avoidable misses are gone with 6 MB.
 fn sensitive() -> Response {
     let cache = CacheResponse {
+        limit_misses: 1.0,
         least_misses: 1.0,
         most_misses: 30.0,
         half: 6e6,
@@ -28,12 +29,13 @@ fn sensitive() -> Response {
         cycles_per_miss: 40.0,
         bytes_per_miss: 64.0,
         clock: 2.1e9,
+        footprint: None,
     };
-    Response { cache, gpu: None, paging: None }
+    Response { cache, ..Response::flat(0.0) }
 }
 
 fn streaming() -> Response {
-    Response { cache: CacheResponse::flat(5e9), gpu: None, paging: None }
+    Response::flat(5e9)
 }
 
 fn guest(id: u32, work: f32, response: Response) -> Guest {
@@ -143,7 +145,7 @@ fn a_throttle_is_coarse_and_late() {
 }
 
 fn with_gpu() -> Response {
-    let gpu = GpuResponse { whole: 7, fixed: 0.2, scaling: 1.0, memory: ByteSize::gib(5) };
+    let gpu = GpuResponse { whole: 7, fixed: 0.2, bandwidth: 0.0, memory: ByteSize::gib(5) };
     Response { gpu: Some(gpu), ..sensitive() }
 }
 
@@ -166,7 +168,7 @@ fn gpu_work_goes_at_the_speed_of_the_slices() {
     };
     let (none, one, three, seven) = (utility(None), utility(Some(1)), utility(Some(3)), utility(Some(7)));
     assert!(none < 1e-6 && none < one && one < three && three < seven, "{none} {one} {three} {seven}");
-    let expected = 1.0 / (0.2 + 0.8 * 7.0);
+    let expected = with_gpu().gpu.map_or(0.0, |gpu| gpu.speed(1));
     assert!((one - expected).abs() < 0.05, "{one} with one slice, {expected} expected");
 }
 

@@ -48,7 +48,8 @@ pub(super) fn scenarios(args: &Args) -> Result<Vec<Scenario>> {
         .map(|index| {
             let seed = args.seed.wrapping_add(index);
             let traces = traces(args, vms(args, specs.as_deref()), seed)?;
-            let draw = Draw { vms: vms(args, specs.as_deref()), duration: args.hours, seed, load: args.load };
+            let vms = vms(args, specs.as_deref());
+            let draw = Draw { load: args.load, ..Draw::new(vms, args.hours, seed) };
             let (topology, capabilities) = (host.topology.clone(), host.capabilities.clone());
             Ok(match &specs {
                 Some(specs) => Scenario::of_vms(topology, capabilities, specs.clone(), &traces, draw)?,

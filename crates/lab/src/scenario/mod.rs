@@ -1,5 +1,12 @@
 //! A host, the VMs on it, what they are asked to do, and the seed: all that a run depends on.
 
+mod draw;
+mod file;
+mod gpus;
+mod kinds;
+mod lots;
+mod series;
+mod sizes;
 mod sketch;
 
 use std::sync::Arc;
@@ -13,13 +20,16 @@ use halcyon_model::{
 use halcyon_policy::{History, Policy, Static, View};
 use halcyon_sim::trace::{Series, TraceSet};
 use halcyon_sim::{Guest, Parameters, SimHost};
-use rand::SeedableRng;
-use rand_pcg::Pcg32;
 
-use sketch::{Sizes, Sketch, activity};
+pub use draw::{Draw, default_vms};
+pub use file::{FileError, MOST_SCENARIO_BYTES, SCHEMA};
+use lots::stream;
+use series::activity;
+use sizes::{sizes, working_set_factor};
+use sketch::{Sketch, Studio};
 
 /// All that a run depends on.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Scenario {
     /// Where the demand comes from.
     pub source: String,
@@ -39,19 +49,8 @@ pub struct Scenario {
     pub seed: u64,
     /// How long a run lasts.
     pub duration: Duration,
-}
-
-/// What to draw a scenario by.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Draw {
-    /// How many VMs.
-    pub vms: usize,
-    /// How long a run lasts.
-    pub duration: Duration,
-    /// The seed.
-    pub seed: u64,
-    /// Mean CPU demand of all VMs, as a share of the host.
-    pub load: f64,
+    /// The text that describes the host, where it is known; only then can the scenario be written.
+    pub description: Option<Arc<str>>,
 }
 
 /// Why there is no such scenario.
@@ -65,6 +64,12 @@ pub enum ScenarioError {
         /// The trace.
         trace: String,
     },
+    /// It cannot be drawn by this.
+    #[error("{what}")]
+    Draw {
+        /// What is wrong and what would be right.
+        what: String,
+    },
     /// The VMs do not fit the host.
     #[error("the VMs do not fit the host")]
     Admission(#[from] AdmissionError),
@@ -74,39 +79,62 @@ pub enum ScenarioError {
 }
 
 impl Scenario {
-    /// Draws VMs for a host: each takes a series of the trace as its demand, a kind, and a size such
-    /// that all of them together ask for `draw.load` of the host on average.
+    /// Draws VMs for a host: each takes a series of the trace as its demand, a kind, a measured program of
+    /// `profiles` that stands for the kind, and a size. All sizes together come to `draw.overcommit` times
+    /// the host's CPUs, or else ask for `draw.load` of them on average.
     ///
     /// Where a trace has fewer VMs than asked for, its series serve again, shifted in time. Where it has
-    /// no CPU column, GPU use stands in for it.
+    /// no CPU column, GPU use stands in for it. Every figure is rounded to what a scenario's file holds.
     ///
     /// # Errors
-    /// When the trace holds no demand, or the VMs do not fit the host.
+    /// When the trace holds no demand, a figure of `draw` makes no sense, or the VMs do not fit the host.
+    pub fn draw_with(
+        topology: Topology,
+        capabilities: Capabilities,
+        traces: &TraceSet,
+        profiles: Arc<Profiles>,
+        draw: Draw,
+    ) -> Result<Self, ScenarioError> {
+        if let Some(what) = draw.fault() {
+            return Err(ScenarioError::Draw { what });
+        }
+        let series = known_series(traces)?;
+        let (mut studio, mut random) =
+            (Studio::new(&topology, &profiles, traces.interval, draw.vms), stream(draw.seed, 1));
+        let sketches: Vec<Sketch<'_>> = (0..draw.vms)
+            .map(|position| {
+                let (from, activity) = &series[position % series.len()];
+                studio.draw(from, activity, position / series.len(), &mut random)
+            })
+            .collect();
+        let sizes = sizes(&topology, &sketches, &draw, &mut random);
+        let factor = working_set_factor(&topology, &sketches, &sizes);
+        let place = (&topology, traces.interval);
+        let guests = sketches.into_iter().zip(&sizes).enumerate();
+        let mut guests: Vec<Guest> = guests
+            .map(|(at, (sketch, size))| sketch.into_guest(at, size, factor, place, &mut random))
+            .collect();
+        draw::live(&mut guests, &draw);
+        let scenario = Self::new(traces.source.clone(), topology, capabilities, guests, draw)?;
+        Ok(Self { profiles, ..scenario })
+    }
+
+    /// As [`Scenario::draw_with`], with the profiles that are built in.
+    ///
+    /// # Errors
+    /// As [`Scenario::draw_with`].
     pub fn draw(
         topology: Topology,
         capabilities: Capabilities,
         traces: &TraceSet,
         draw: Draw,
     ) -> Result<Self, ScenarioError> {
-        let series = known_series(traces)?;
-        let mut random = Pcg32::seed_from_u64(draw.seed);
-        let sketches: Vec<Sketch<'_>> = (0..draw.vms)
-            .map(|position| {
-                let (from, activity) = &series[position % series.len()];
-                Sketch::draw(from, activity, position / series.len(), &mut random)
-            })
-            .collect();
-        let sizes = Sizes::of(&topology, &sketches, draw.load);
-        let guests: Vec<Guest> = sketches
-            .into_iter()
-            .enumerate()
-            .map(|(position, sketch)| sketch.into_guest(position, &sizes, &topology, traces.interval))
-            .collect();
-        Self::new(traces.source.clone(), topology, capabilities, guests, draw)
+        Self::draw_with(topology, capabilities, traces, built_in(), draw)
     }
 
-    /// Gives VMs that are described the series of a trace as their demand, in order. What their programs
-    /// need for each unit of work follows from the name of their application, or else their objective.
+    /// Gives VMs that are described the series of a trace as their demand, in order. How their programs
+    /// respond follows from the profile that their application names; what they need for each unit of
+    /// work from the kind of that name, or else of their objective.
     ///
     /// # Errors
     /// When the trace holds no demand, or the VMs do not fit the host.
@@ -118,15 +146,26 @@ impl Scenario {
         draw: Draw,
     ) -> Result<Self, ScenarioError> {
         let series = known_series(traces)?;
+        let (profiles, mut random) = (built_in(), stream(draw.seed, 1));
+        let studio = Studio::new(&topology, &profiles, traces.interval, specs.len());
         let guests = specs.into_iter().enumerate().map(|(position, spec)| {
             let (from, activity) = &series[position % series.len()];
-            let sketch = Sketch::for_spec(&spec, from, activity, position / series.len());
-            let workload =
-                sketch.workload(f64::from(spec.vcpus), spec.memory.limit.as_f64(), traces.interval);
+            let sketch = studio.for_spec(&spec, from, activity, position / series.len(), &mut random);
+            let (cores, memory) = (f64::from(spec.vcpus), spec.memory.limit.as_f64());
+            let workload = sketch.workload(cores, memory, 1.0, traces.interval);
             Guest::new(spec, workload)
         });
-        let guests = guests.collect();
-        Self::new(traces.source.clone(), topology, capabilities, guests, draw)
+        let mut guests: Vec<Guest> = guests.collect();
+        draw::live(&mut guests, &draw);
+        let scenario = Self::new(traces.source.clone(), topology, capabilities, guests, draw)?;
+        Ok(Self { profiles, ..scenario })
+    }
+
+    /// The same scenario, where the text that describes its host is known.
+    #[must_use]
+    pub fn with_description(mut self, host: &str) -> Self {
+        self.description = Some(Arc::from(host));
+        self
     }
 
     /// The simulated host at the start of a run.
@@ -168,8 +207,14 @@ impl Scenario {
             parameters: Parameters::default(),
             seed: draw.seed,
             duration: draw.duration,
+            description: None,
         })
     }
+}
+
+/// What is known of programs without anybody's doing.
+fn built_in() -> Arc<Profiles> {
+    crate::profiles::embedded()
 }
 
 /// The series of a trace that say what a VM does.

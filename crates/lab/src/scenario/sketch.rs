@@ -1,204 +1,163 @@
-//! VMs drawn from a trace: what kind each is, how large, and what it is asked to do.
+//! VMs drawn from a trace: what kind each is, which program it runs, and what it is asked to do.
 
 use std::time::Duration;
 
-use halcyon_model::profile::{CacheResponse, Response};
+use halcyon_model::profile::{self, GpuResponse, Profiles, Response};
 use halcyon_model::topology::DeviceClass;
-use halcyon_model::{
-    Bandwidth, Bounds, ByteSize, DeviceWish, MilliCpu, Objective, Topology, VmId, VmSpec, Weight,
-};
+use halcyon_model::{Bandwidth, Bounds, ByteSize, DeviceId, DeviceWish, Topology, VmId, VmSpec, Weight};
 use halcyon_sim::trace::Series;
 use halcyon_sim::{Application, Demand, Guest, Workload};
-use rand::Rng;
 use rand_pcg::Pcg32;
 
-/// A kind of VM, as a drawn scenario has them. The figures are choices, of the order that the programs
-/// named show on servers; measured response curves are to replace them.
-struct Kind {
-    name: &'static str,
-    /// Of a hundred VMs.
-    share: u32,
-    objective: Objective,
-    weight: u32,
-    request_ms: f64,
-    memory_bytes: f64,
-    io_bytes: f64,
-    /// The most NVMe devices and network functions that it can use.
-    devices: (u32, u32),
-    /// CPU time reserved, as a share of its limit.
-    reserved: f64,
-    /// Memory of each vCPU against the others'.
-    memory: f64,
-}
+use super::gpus::{GpuBudget, GpuShare};
+use super::kinds::Kind;
+use super::lots::{below, between, micros, round4, round4_f32, uniform};
+use super::series::{filled, mean, memory_use, peak, shifted};
+use super::sizes::Size;
 
-const fn latency(ms: u64) -> Objective {
-    Objective::Latency { p99: Duration::from_millis(ms) }
-}
+/// Of so many VMs, one has no label that says which program it runs.
+const UNLABELLED: usize = 5;
 
-const KINDS: [Kind; 4] = [
-    Kind {
-        name: "web",
-        share: 40,
-        objective: latency(30),
-        weight: 200,
-        request_ms: 5.0,
-        memory_bytes: 0.8e9,
-        io_bytes: 15.0e6,
-        devices: (0, 1),
-        reserved: 0.10,
-        memory: 2.0,
-    },
-    Kind {
-        name: "database",
-        share: 20,
-        objective: latency(20),
-        weight: 200,
-        request_ms: 2.0,
-        memory_bytes: 2.0e9,
-        io_bytes: 150.0e6,
-        devices: (1, 0),
-        reserved: 0.10,
-        memory: 8.0,
-    },
-    Kind {
-        name: "analytics",
-        share: 25,
-        objective: Objective::Throughput,
-        weight: 100,
-        request_ms: 200.0,
-        memory_bytes: 5.0e9,
-        io_bytes: 80.0e6,
-        devices: (2, 0),
-        reserved: 0.05,
-        memory: 4.0,
-    },
-    Kind {
-        name: "batch",
-        share: 15,
-        objective: Objective::BestEffort,
-        weight: 50,
-        request_ms: 1000.0,
-        memory_bytes: 1.0e9,
-        io_bytes: 10.0e6,
-        devices: (0, 0),
-        reserved: 0.0,
-        memory: 2.0,
-    },
-];
+/// What a program makes of GPU slices where none was measured. A choice: a quarter of its time does not
+/// depend on them, and it needs the memory of the smallest common instance.
+const ANY_GPU: GpuResponse =
+    GpuResponse { whole: 7, fixed: 0.25, bandwidth: 0.3, memory: ByteSize::new(5_000_000_000) };
 
-/// Mean working set of all VMs, as a share of the host's memory.
-const MEMORY_LOAD: f64 = 0.72;
-
-/// What all VMs may have at most, as a multiple of what the host has.
-const OVERCOMMIT: f64 = 5.0;
-
-/// What a VM of the trace does over time, 0 to 1; gaps are filled with what came before.
-pub(super) fn activity(series: &Series) -> Option<Vec<f32>> {
-    let known = |column: &[Option<f32>]| column.iter().any(Option::is_some);
-    let column = if known(&series.cpu) { series.cpu.as_slice() } else { series.gpu_util.as_deref()? };
-    known(column).then(|| filled(column))
-}
-
-fn filled(column: &[Option<f32>]) -> Vec<f32> {
-    let mut last = column.iter().flatten().next().copied().unwrap_or(0.0);
-    let fill = |value: &Option<f32>| {
-        last = value.unwrap_or(last);
-        last
-    };
-    column.iter().map(fill).collect()
+/// What all sketches of a draw have in common.
+pub(super) struct Studio<'a> {
+    pub(super) profiles: &'a Profiles,
+    pub(super) interval: Duration,
+    pub(super) gpus: GpuBudget,
+    /// How many of a hundred VMs are to use a GPU, while there is room.
+    pub(super) gpu_share: f64,
 }
 
 /// A VM before its size is known.
 pub(super) struct Sketch<'a> {
     series: &'a Series,
-    activity: Vec<f32>,
-    kind: &'static Kind,
+    pub(super) activity: Vec<f32>,
+    pub(super) memory_use: Vec<f32>,
+    pub(super) kind: &'static Kind,
+    program: Option<&'a profile::Application>,
+    gpu: Option<GpuShare>,
+    label: Option<String>,
     /// vCPUs against the others'.
-    size: f64,
-    /// How much of its memory is in use whatever it does, 0 to 1.
-    resident: f64,
+    pub(super) size: f64,
+    /// vCPUs that it has whatever the others have: as many as feed its share of a GPU, where that was
+    /// measured.
+    pub(super) cores: Option<f64>,
+    /// Device traffic against that of its kind.
+    io: f64,
 }
 
-pub(super) struct Sizes {
-    vcpus: f64,
-    most_vcpus: f64,
-    memory: f64,
-    most_memory: f64,
-}
-
-#[allow(clippy::cast_precision_loss)]
-fn mean(values: &[f32]) -> f64 {
-    values.iter().map(|value| f64::from(*value)).sum::<f64>() / values.len().max(1) as f64
-}
-
-/// Whoever answers requests in time leaves room for bursts: a VM that runs at its limit often does work
-/// that can wait.
-fn kind(activity: &[f32], random: &mut Pcg32) -> &'static Kind {
-    let mut sorted = activity.to_vec();
-    sorted.sort_by(f32::total_cmp);
-    let busy = sorted.get(sorted.len() * 9 / 10).is_some_and(|high| *high > 0.6);
-    let fits = |kind: &&Kind| !(busy && matches!(kind.objective, Objective::Latency { .. }));
-    let kinds: Vec<&Kind> = KINDS.iter().filter(fits).collect();
-    let mut lot = random.next_u32() % kinds.iter().map(|kind| kind.share).sum::<u32>().max(1);
-    for kind in &kinds {
-        if lot < kind.share {
-            return kind;
-        }
-        lot -= kind.share;
-    }
-    &KINDS[0]
-}
-
-/// The same demand at another time, for a VM that shares a series with another.
-fn shifted(activity: &[f32], turn: usize) -> Vec<f32> {
-    let mut activity = activity.to_vec();
-    let shift = turn * activity.len() / 7 % activity.len().max(1);
-    activity.rotate_left(shift);
-    activity
-}
-
-impl<'a> Sketch<'a> {
-    pub(super) fn draw(series: &'a Series, activity: &[f32], turn: usize, random: &mut Pcg32) -> Self {
-        let kind = kind(activity, random);
-        let drawn = [2.0, 4.0, 4.0, 8.0, 8.0, 16.0][random.next_u32() as usize % 6];
-        let resident = 0.25 + 0.35 * f64::from(random.next_u32()) / f64::from(u32::MAX);
-        Self {
-            series,
-            activity: shifted(activity, turn),
-            kind,
-            size: series.cores.unwrap_or(drawn),
-            resident,
-        }
+impl<'a> Studio<'a> {
+    pub(super) fn new(topology: &Topology, profiles: &'a Profiles, interval: Duration, vms: usize) -> Self {
+        let gpus = GpuBudget::of(topology);
+        #[allow(clippy::cast_precision_loss)]
+        let gpu_share = (1.25 * f64::from(gpus.room()) / vms.max(1) as f64).min(0.4);
+        Self { profiles, interval, gpus, gpu_share }
     }
 
-    /// A sketch of a VM that is described: its kind by its application's name, or else its objective.
-    pub(super) fn for_spec(spec: &VmSpec, series: &'a Series, activity: &[f32], turn: usize) -> Self {
-        let named = KINDS.iter().find(|kind| Some(kind.name) == spec.application.as_deref());
-        let alike =
-            |kind: &&Kind| std::mem::discriminant(&kind.objective) == std::mem::discriminant(&spec.objective);
-        let kind = named.or_else(|| KINDS.iter().find(alike)).unwrap_or(&KINDS[0]);
-        Self { series, activity: shifted(activity, turn), kind, size: f64::from(spec.vcpus), resident: 0.4 }
-    }
-
-    /// Its working set against its memory, over time.
-    #[allow(clippy::cast_possible_truncation)]
-    fn memory_use(&self) -> Vec<f32> {
-        if let Some(column) = &self.series.memory_util
-            && column.iter().any(Option::is_some)
-        {
-            return filled(column);
-        }
-        // Memory follows what a VM does, but slowly.
-        let mut level = mean(&self.activity);
-        let follow = |now: &f32| {
-            level += 0.2 * (f64::from(*now) - level);
-            (self.resident + (1.0 - self.resident) * level).min(1.0) as f32
+    /// Draws what a VM is that does this over time.
+    pub(super) fn draw(
+        &mut self,
+        series: &'a Series,
+        activity: &[f32],
+        turn: usize,
+        random: &mut Pcg32,
+    ) -> Sketch<'a> {
+        let activity = shifted(activity, turn);
+        let size = [2.0, 4.0, 4.0, 8.0, 8.0, 16.0][below(random, 6)];
+        let wants_gpu = uniform(random) < self.gpu_share;
+        let gpu = if wants_gpu { self.gpu_program(random) } else { None };
+        let kind = Kind::draw(&activity, gpu.is_some(), random);
+        let fed = |(program, share): &(Option<&profile::Application>, GpuShare)| {
+            let busiest = peak(&activity).max(0.05);
+            Some(share.peak * (*program)?.response.cpu_per_gpu? / busiest)
         };
-        self.activity.iter().map(follow).collect()
+        let cores = gpu.as_ref().and_then(fed);
+        let (program, gpu) = match gpu {
+            Some((program, share)) => (program, Some(share)),
+            None => (self.program(kind, random), None),
+        };
+        let named = below(random, UNLABELLED) > 0;
+        let label = match program {
+            Some(program) => named.then(|| program.name.clone()),
+            None => Some(kind.name.into()),
+        };
+        Sketch {
+            memory_use: memory_use(series, &activity, self.interval, random),
+            series,
+            activity,
+            kind,
+            program,
+            gpu,
+            label,
+            cores,
+            size: series.cores.filter(|cores| cores.is_finite() && *cores > 0.0).unwrap_or(size),
+            io: between(random, 0.5, 1.5),
+        }
     }
 
+    /// One of the programs that stand for a kind, or else any.
+    fn program(&self, kind: &Kind, random: &mut Pcg32) -> Option<&'a profile::Application> {
+        let plain = |response: &Response| response.gpu.is_none() && response.cpu_per_gpu.is_none();
+        let plain = || self.profiles.iter().filter(|program| plain(&program.response));
+        let stands = |program: &&profile::Application| {
+            kind.programs.iter().any(|start| program.name.starts_with(start))
+        };
+        let suited: Vec<_> = plain().filter(stands).collect();
+        let all = if suited.is_empty() { plain().collect() } else { suited };
+        let lot = below(random, all.len());
+        all.get(lot).copied()
+    }
+
+    /// A program that runs on an instance of the host's GPUs, with its share of them.
+    fn gpu_program(&mut self, random: &mut Pcg32) -> Option<(Option<&'a profile::Application>, GpuShare)> {
+        let runs =
+            |program: &&profile::Application| program.response.gpu.is_some_and(|gpu| self.gpus.can_run(&gpu));
+        let all: Vec<_> = self.profiles.iter().filter(runs).collect();
+        let lot = below(random, all.len());
+        let program = all.get(lot).copied();
+        let response = program.and_then(|program| program.response.gpu).unwrap_or(ANY_GPU);
+        Some((program, self.gpus.take(&response, random)?))
+    }
+
+    /// A sketch of a VM that is described: its program by the name of its application, its kind by that
+    /// name or else its objective.
+    pub(super) fn for_spec(
+        &self,
+        spec: &VmSpec,
+        series: &'a Series,
+        activity: &[f32],
+        turn: usize,
+        random: &mut Pcg32,
+    ) -> Sketch<'a> {
+        let activity = shifted(activity, turn);
+        let program = spec.application.as_deref().and_then(|name| self.profiles.get(name));
+        let response = program.and_then(|program| program.response.gpu).unwrap_or(ANY_GPU);
+        let gpu = (spec.gpu_slices.limit > 0).then(|| GpuShare {
+            slices: spec.gpu_slices,
+            peak: 0.8 * response.speed(spec.gpu_slices.limit.min(response.whole)),
+        });
+        Sketch {
+            memory_use: memory_use(series, &activity, self.interval, random),
+            series,
+            activity,
+            kind: Kind::of(spec),
+            program,
+            gpu,
+            label: spec.application.clone(),
+            cores: None,
+            size: f64::from(spec.vcpus),
+            io: 1.0,
+        }
+    }
+}
+
+impl Sketch<'_> {
     /// Bytes through devices per unit of work: as traced, where the trace has it.
-    fn io_bytes(&self, vcpus: f64) -> f64 {
+    fn io_bytes(&self, cores: f64) -> f64 {
         let columns = [
             &self.series.disk_read_bytes_s,
             &self.series.disk_write_bytes_s,
@@ -206,99 +165,89 @@ impl<'a> Sketch<'a> {
             &self.series.net_tx_bytes_s,
         ];
         let traced: f64 = columns.into_iter().flatten().map(|column| mean(&filled(column))).sum();
-        let work = mean(&self.activity) * vcpus;
-        if traced > 0.0 && work > 0.0 { traced / work } else { self.kind.io_bytes }
+        let work = mean(&self.activity) * cores;
+        if traced > 0.0 && work > 0.0 { traced / work } else { self.kind.io_bytes * self.io }
     }
 
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    pub(super) fn into_guest(
-        self,
-        position: usize,
-        sizes: &Sizes,
-        topology: &Topology,
-        interval: Duration,
-    ) -> Guest {
-        let vcpus = (self.size * sizes.vcpus).round().clamp(1.0, sizes.most_vcpus);
-        let least = 256.0 * 1024.0 * 1024.0;
-        let memory = (self.size * self.kind.memory * sizes.memory).clamp(least, sizes.most_memory.max(least));
-        let workload = self.workload(vcpus, memory, interval);
-        let spec = self.spec(position, vcpus as u32, ByteSize::from_f64(memory), topology);
-        Guest::new(spec, workload)
+    /// What its program makes of cache and GPU slices.
+    fn response(&self) -> Response {
+        let flat = Response::flat(self.kind.memory_bytes);
+        let known = self.program.map_or(flat, |program| program.response);
+        Response { gpu: self.gpu.map(|_| known.gpu.unwrap_or(ANY_GPU)), ..known }
     }
 
-    #[allow(clippy::cast_possible_truncation)]
-    pub(super) fn workload(&self, vcpus: f64, memory: f64, interval: Duration) -> Workload {
+    /// GPU time per unit of work, such that the busiest moment asks for what its share is sized by.
+    fn gpu_seconds(&self, cores: f64) -> f64 {
+        let busiest = peak(&self.activity) * cores;
+        match self.gpu {
+            Some(share) if busiest > 0.0 => share.peak / busiest,
+            Some(share) => share.peak,
+            None => 0.0,
+        }
+    }
+
+    /// What it is asked to do and what that needs, if it has so many cores and so much memory.
+    pub(super) fn workload(&self, cores: f64, memory: f64, factor: f64, interval: Duration) -> Workload {
+        let set = |share: &f32| round4_f32((f64::from(*share) * factor).min(1.0) * memory);
         let demand = Demand {
             interval,
-            work: self.activity.iter().map(|share| share * vcpus as f32).collect(),
-            working_set: self.memory_use().iter().map(|share| (f64::from(*share) * memory) as f32).collect(),
+            work: self.activity.iter().map(|share| round4_f32(f64::from(*share) * cores)).collect(),
+            working_set: self.memory_use.iter().map(set).collect(),
         };
         let application = Application {
             name: self.kind.name.into(),
-            request: Duration::from_secs_f64(self.kind.request_ms / 1000.0),
-            io_bytes: self.io_bytes(vcpus),
-            gpu_seconds: 0.0,
-            response: Response {
-                cache: CacheResponse::flat(self.kind.memory_bytes),
-                gpu: None,
-                paging: None,
-            },
+            request: micros(self.kind.request_ms / 1000.0),
+            io_bytes: round4(self.io_bytes(cores)),
+            gpu_seconds: round4(self.gpu_seconds(cores)),
+            response: self.response(),
         };
         Workload { application, demand }
     }
 
-    fn spec(&self, position: usize, vcpus: u32, memory: ByteSize, topology: &Topology) -> VmSpec {
-        let limit = MilliCpu::cores(u64::from(vcpus));
+    /// The VM, with how much it counts and what it is judged by.
+    pub(super) fn into_guest(
+        self,
+        position: usize,
+        size: &Size,
+        factor: f64,
+        (topology, interval): (&Topology, Duration),
+        random: &mut Pcg32,
+    ) -> Guest {
+        let workload = self.workload(size.cores(), size.memory.as_f64(), factor, interval);
+        let (weight, objective) = self.kind.promise(size.cores(), random);
         let widest = topology.sockets().iter().map(|socket| topology.memory_bandwidth(socket.id)).min();
-        let wish = |class: DeviceClass, most: u32| DeviceWish {
-            class,
-            count: Bounds { reservation: 0, limit: most },
-            bandwidth: Bounds { reservation: Bandwidth::ZERO, limit: Bandwidth::gb_per_s(8) },
-        };
-        let wishes =
-            [wish(DeviceClass::Nvme, self.kind.devices.0), wish(DeviceClass::Nic, self.kind.devices.1)];
-        VmSpec {
+        let spec = VmSpec {
             id: VmId::at(position),
             name: format!("{}-{position}", self.kind.name),
-            vcpus,
-            weight: Weight::new(self.kind.weight).unwrap_or_default(),
-            cpu: Bounds { reservation: MilliCpu::from_f64(self.kind.reserved * limit.as_f64()), limit },
-            memory: Bounds {
-                reservation: ByteSize::from_f64(0.3 * memory.as_f64()).floor_to(ByteSize::mib(1)),
-                limit: memory.floor_to(ByteSize::mib(1)),
-            },
+            vcpus: size.vcpus,
+            weight: Weight::new(weight).unwrap_or_default(),
+            cpu: Bounds { reservation: size.cpu_reserved, limit: size.cpu },
+            memory: Bounds { reservation: size.memory_reserved, limit: size.memory },
             memory_bandwidth: Bounds { reservation: Bandwidth::ZERO, limit: widest.unwrap_or_default() },
-            devices: wishes.into_iter().filter(|wish| wish.count.limit > 0).collect(),
-            gpu_slices: Bounds::default(),
-            objective: self.kind.objective,
-            application: Some(self.kind.name.into()),
-        }
+            devices: wishes(self.kind, topology),
+            gpu_slices: self.gpu.map_or_else(Bounds::default, |share| share.slices),
+            objective,
+            application: self.label,
+        };
+        Guest::new(spec, workload)
     }
 }
 
-impl Sizes {
-    pub(super) fn of(topology: &Topology, sketches: &[Sketch<'_>], load: f64) -> Self {
-        let sockets = topology.sockets();
-        let cores: f64 = sockets.iter().map(|socket| socket.cpu().as_f64() / 1000.0).sum();
-        let memory: f64 = topology.nodes().iter().map(|node| node.available().as_f64()).sum();
-        let work: f64 = sketches.iter().map(|sketch| sketch.size * mean(&sketch.activity)).sum();
-        let resident: f64 =
-            sketches.iter().map(|sketch| sketch.size * sketch.kind.memory * mean(&sketch.memory_use())).sum();
-        let size: f64 = sketches.iter().map(|sketch| sketch.size).sum();
-        let most: f64 = sketches.iter().map(|sketch| sketch.size * sketch.kind.memory).sum();
-        // Idle traces would need VMs so large that not even their reservations fit.
-        let scale = |wanted: f64, used: f64, sold: f64, there: f64| {
-            if used > 0.0 { (wanted * there / used).min(OVERCOMMIT * there / sold) } else { 1.0 }
-        };
-        Self {
-            vcpus: scale(load, work, size, cores),
-            most_vcpus: sockets
-                .iter()
-                .map(|socket| socket.cpu().as_f64() / 1000.0)
-                .fold(1.0, f64::max)
-                .floor(),
-            most_memory: memory / 4.0,
-            memory: scale(MEMORY_LOAD, resident, most, memory).min(2.0 * memory / most),
-        }
-    }
+/// What a kind would like of the classes of devices that the host has for VMs.
+fn wishes(kind: &Kind, topology: &Topology) -> Vec<DeviceWish> {
+    let fabric = topology.fabric();
+    let there = |class: DeviceClass| {
+        let of_class = |at: &usize| fabric.devices[*at].class == class;
+        (0..fabric.devices.len()).filter(of_class).any(|at| fabric.is_assignable(DeviceId::at(at)))
+    };
+    let wish = |(class, most): (DeviceClass, u32)| DeviceWish {
+        class,
+        count: Bounds { reservation: 0, limit: most },
+        bandwidth: Bounds { reservation: Bandwidth::ZERO, limit: Bandwidth::gb_per_s(8) },
+    };
+    [(DeviceClass::Nvme, kind.devices.0), (DeviceClass::Nic, kind.devices.1)]
+        .into_iter()
+        .filter(|(class, most)| *most > 0 && there(*class))
+        .map(wish)
+        .collect()
 }

@@ -31,7 +31,7 @@ pub(crate) fn generated(vms: usize, duration: Duration, seed: u64) -> TraceSet {
 }
 
 pub(crate) fn draw(vms: usize, duration: Duration, seed: u64) -> Draw {
-    Draw { vms, duration, seed, load: 0.6 }
+    Draw::new(vms, duration, seed)
 }
 
 pub(crate) fn scenario(vms: usize, duration: Duration, seed: u64) -> Scenario {

@@ -1,10 +1,12 @@
-//! The text forms of a host and of its VMs: what a person writes, read into what the rest reckons with.
+//! The text forms of a host, of its VMs and of applications: what is written, read into what the rest
+//! reckons with.
 //!
-//! Both are TOML, and both come from outside: whatever the text holds, the answer is either a coherent
+//! All are TOML, and all come from outside: whatever the text holds, the answer is either a coherent
 //! value or a [`DescribeError`] with the line to look at. Parts refer to each other by name; ids are
 //! given in the order of the file, so that one text always makes one and the same host. Nothing here
 //! opens a file: the caller reads it and puts its name before the error.
 
+mod application;
 mod changes;
 mod devices;
 mod element;
@@ -16,6 +18,7 @@ mod names;
 mod text;
 mod vms;
 
+pub use application::{parse_application, write_application};
 pub use changes::typical;
 pub use host::{Host, parse_host};
 pub use vms::{MOST_VMS, parse_vms};

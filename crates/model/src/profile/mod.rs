@@ -5,6 +5,7 @@
 mod cache;
 mod gpu;
 
+pub use crate::describe::{parse_application, write_application};
 pub use cache::{CacheEffect, CacheResponse};
 pub use gpu::GpuResponse;
 
@@ -20,6 +21,49 @@ pub struct Response {
     /// Slow-down per share of the working set that is not in memory: with k, a program that misses a
     /// tenth runs at 1 / (1 + k/10) of its speed. Nothing where it was not measured.
     pub paging: Option<f64>,
+    /// CPU cores that keep one whole GPU busy, which is CPU core-seconds per GPU-second: with half as
+    /// many, the program runs at half its speed. Nothing where it was not measured.
+    pub cpu_per_gpu: Option<f64>,
+}
+
+impl Response {
+    /// A program that moves `traffic` bytes per unit of work, whatever cache it holds, and of which
+    /// nothing else is known.
+    #[must_use]
+    pub const fn flat(traffic: f64) -> Self {
+        Self { cache: CacheResponse::flat(traffic), gpu: None, paging: None, cpu_per_gpu: None }
+    }
+}
+
+/// How far a fit is from what was measured: absolute errors over measured values, 0.02 for 2 %.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct FitError {
+    /// Of the middle point.
+    pub median: f64,
+    /// Of the worst point.
+    pub worst: f64,
+}
+
+/// How well a program's response fits its measurements; nothing where nothing was measured.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Fit {
+    /// Instructions per cycle, over the sizes of cache.
+    pub ipc: Option<FitError>,
+    /// Misses per 1,000 instructions, over the sizes of cache; below [`Fit::LEAST_MISSES`] in units of it.
+    pub misses: Option<FitError>,
+    /// Memory bandwidth, over the sizes of cache; below [`Fit::LEAST_BANDWIDTH`] in units of it.
+    pub bandwidth: Option<FitError>,
+    /// Time of a training step, over GPU slices.
+    pub step_time: Option<FitError>,
+    /// Training throughput, over CPUs and memory.
+    pub throughput: Option<FitError>,
+}
+
+impl Fit {
+    /// Misses per 1,000 instructions below which a miss more or less does not show in anything.
+    pub const LEAST_MISSES: f64 = 0.1;
+    /// Bytes per second below which a program is no load on any memory.
+    pub const LEAST_BANDWIDTH: f64 = 50e6;
 }
 
 /// A program that was measured.
@@ -31,6 +75,8 @@ pub struct Application {
     pub source: String,
     /// How it responds.
     pub response: Response,
+    /// How well that describes what was measured.
+    pub fit: Fit,
 }
 
 /// Applications by name.

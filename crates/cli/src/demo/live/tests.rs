@@ -33,7 +33,7 @@ fn scenario(vms: usize, minutes: u64) -> Scenario {
     let duration = Duration::from_secs(60 * minutes);
     let parameters = generator::Parameters::embedded().unwrap();
     let traces = generator::Generator::new(&parameters, 1).trace_set(vms, duration);
-    let draw = Draw { vms, duration, seed: 1, load: 0.6 };
+    let draw = Draw::new(vms, duration, 1);
     Scenario::draw(host.topology, host.capabilities, &traces, draw).unwrap()
 }
 

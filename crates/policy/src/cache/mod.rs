@@ -1,0 +1,164 @@
+//! Last-level cache for the policies that divide it by ways.
+//!
+//! What a program would do with another amount of cache is known from its profile alone: hardware has no
+//! utility monitor. A program without a profile is taken to move what it is seen to move, whatever cache
+//! it has.
+//!
+//! VMs are put into groups, each group has a run of ways of its own on its socket, and a group becomes a
+//! class of service. Masks of a class are set for each socket by itself, so the groups of one socket have
+//! nothing to do with those of another.
+
+mod groups;
+mod lookahead;
+mod propose;
+
+pub(crate) use groups::{Group, divide_among};
+pub(crate) use propose::regroup;
+
+use lookahead::lookahead;
+
+use halcyon_model::profile::CacheResponse;
+use halcyon_model::topology::Socket;
+use halcyon_model::{ChangeKind, Family};
+
+use crate::View;
+use crate::common::on_socket;
+
+/// Below this traffic, in bytes per second, a VM fills no cache.
+const LEAST_TRAFFIC: f64 = 1e3;
+
+/// Whether classes of service can be changed now, and there is more than one.
+pub(crate) fn classes_move(view: &View<'_>) -> bool {
+    let capabilities = view.world.capabilities;
+    !view.frozen.contains(Family::Cache)
+        && capabilities.allows(ChangeKind::CacheMask)
+        && capabilities.allows(ChangeKind::CacheClass)
+        && view.world.topology.cache_classes() > 1
+}
+
+/// The cache of one socket.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Geometry {
+    pub(crate) ways: u32,
+    pub(crate) min_ways: u32,
+    /// Classes of service that can be used.
+    pub(crate) classes: usize,
+    pub(crate) way_bytes: f64,
+}
+
+impl Geometry {
+    /// Nothing where the socket's cache cannot be divided.
+    pub(crate) fn of(view: &View<'_>, socket: &Socket) -> Option<Self> {
+        let cache = socket.cache.as_ref().filter(|cache| cache.ways > 0)?;
+        Some(Self {
+            ways: cache.ways,
+            min_ways: cache.min_ways.max(1),
+            classes: view.world.topology.cache_classes(),
+            way_bytes: cache.size.as_f64() / f64::from(cache.ways),
+        })
+    }
+
+    /// How many groups fit into `ways`.
+    pub(crate) fn most_groups(&self, ways: u32) -> usize {
+        (ways / self.min_ways) as usize
+    }
+}
+
+/// A program at work on a socket.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Occupant {
+    /// The VM's position.
+    pub(crate) position: usize,
+    /// Cores that it keeps busy.
+    pub(crate) cores: f64,
+    /// Whether its response was measured before; else it is what was seen, and flat.
+    pub(crate) known: bool,
+    pub(crate) response: CacheResponse,
+}
+
+/// What counts against an occupant that has so many bytes of cache.
+pub(crate) type Cost = fn(&Occupant, f64) -> f64;
+
+impl Occupant {
+    /// What it would read from memory, in bytes per second, if it worked as fast as with all the cache:
+    /// a utility monitor counts the misses of one and the same stream of accesses.
+    pub(crate) fn misses(&self, bytes: f64) -> f64 {
+        self.cores * self.response.effect(bytes).traffic
+    }
+
+    /// How much longer its work takes than with all the cache, as a share.
+    pub(crate) fn slowdown(&self, bytes: f64) -> f64 {
+        1.0 / self.response.effect(bytes).speed - 1.0
+    }
+
+    /// What it brings into the cache, in bytes per second.
+    fn inserts(&self, bytes: f64) -> f64 {
+        let effect = self.response.effect(bytes);
+        (self.cores * effect.speed * effect.traffic).max(LEAST_TRAFFIC)
+    }
+}
+
+/// Who runs on a socket, by position. CPU use is the median of what was seen lately; before anything
+/// was, it is the VM's share.
+fn occupants(view: &View<'_>, socket: &Socket) -> Vec<Occupant> {
+    let members = on_socket(view.world, &view.snapshot.assignment, socket.id);
+    let occupant = |position: usize| {
+        let seen = view.history.estimate(position);
+        let used = seen.and_then(|seen| seen.cpu.percentile(0.5));
+        let share = view.snapshot.assignment.holdings[position].cpu.share.as_f64();
+        let cores = used.unwrap_or(share) / 1000.0;
+        let profile = view.application(position);
+        let moved = seen.and_then(|seen| seen.memory_bandwidth.percentile(0.5)).unwrap_or(0.0);
+        let flat = || CacheResponse::flat(if cores > 0.0 { moved / cores } else { 0.0 });
+        let response = profile.map_or_else(flat, |profile| profile.response.cache);
+        Occupant { position, cores, known: profile.is_some(), response }
+    };
+    members.map(|(position, _)| occupant(position)).collect()
+}
+
+/// How occupants divide `bytes` of cache among themselves: each has as much as it inserts. That is the
+/// balance of Eklov et al., "StatCC" (PACT 2010), found by stepping towards it from `parts`.
+fn share_out(members: &[Occupant], bytes: f64, parts: &mut Vec<f64>, rounds: u32) {
+    if parts.len() == members.len() {
+        let whole: f64 = parts.iter().sum();
+        let scale = if whole > 0.0 { bytes / whole } else { 0.0 };
+        parts.iter_mut().for_each(|part| *part *= scale);
+    } else {
+        #[allow(clippy::cast_precision_loss)]
+        let even = bytes / members.len().max(1) as f64;
+        parts.clear();
+        parts.resize(members.len(), even);
+    }
+    if members.len() == 1 {
+        return;
+    }
+    let mut inserts = Vec::with_capacity(members.len());
+    for _ in 0..rounds {
+        inserts.clear();
+        inserts.extend(members.iter().zip(parts.iter()).map(|(member, part)| member.inserts(*part)));
+        let whole: f64 = inserts.iter().sum();
+        for (part, inserted) in parts.iter_mut().zip(&inserts) {
+            *part = 0.5 * *part + 0.5 * bytes * inserted / whole;
+        }
+    }
+}
+
+/// What it costs its members to share `ways`.
+fn cost_of(members: &[Occupant], ways: u32, geometry: &Geometry, cost: Cost) -> f64 {
+    let mut parts = Vec::new();
+    share_out(members, f64::from(ways) * geometry.way_bytes, &mut parts, 16);
+    members.iter().zip(&parts).map(|(member, part)| cost(member, *part)).sum()
+}
+
+/// The same for every number of ways from none to all.
+fn curve_of(members: &[Occupant], geometry: &Geometry, cost: Cost) -> Vec<f64> {
+    let mut parts = Vec::new();
+    let mut at = |ways: u32| {
+        let bytes = f64::from(ways) * geometry.way_bytes;
+        // From one number of ways to the next the balance hardly moves.
+        share_out(members, bytes, &mut parts, if ways == 1 { 12 } else { 3 });
+        members.iter().zip(&parts).map(|(member, part)| cost(member, *part)).sum()
+    };
+    let curve = (1..=geometry.ways).map(&mut at).collect::<Vec<f64>>();
+    std::iter::once(members.iter().map(|member| cost(member, 0.0)).sum()).chain(curve).collect()
+}
