@@ -303,16 +303,16 @@ impl OutsideHost {
 }
 
 /// What the first message of a world says.
-struct Opened {
-    inventory: Inventory,
+pub(super) struct Opened {
+    pub(super) inventory: Inventory,
     names: decode::Names,
-    held: Assignment,
+    pub(super) held: Assignment,
     duration: Duration,
     step: Duration,
 }
 
 impl Opened {
-    fn new(form: &wire::World) -> Result<Self, Flaw> {
+    pub(super) fn new(form: &wire::World) -> Result<Self, Flaw> {
         let duration = decode::time(|| "duration_s".into(), form.duration_s)?;
         let step = decode::time(|| "step_s".into(), form.step_s)?;
         let fits =

@@ -18,6 +18,9 @@ struct Envelope {
 
 /// The type of a message of this version.
 pub(super) fn kind(line: &Line) -> Result<String, Flaw> {
+    if !line.text.trim_start().starts_with('{') {
+        return Err(Flaw::new("", "is not a JSON object; write one message to a line, and nothing else"));
+    }
     let Envelope { schema, kind } = read(line)?;
     match schema {
         Some(SCHEMA) => {}

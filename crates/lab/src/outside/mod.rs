@@ -22,4 +22,4 @@ pub use error::{OutsideError, Role};
 pub use peer::Limits;
 pub use policy::{ExternalPolicy, Fault, PolicyRun};
 pub use schema::{Direction, schemas};
-pub use world::{Outside, OutsideRunError, WorldRun};
+pub use world::{Outside, OutsideRunError, WorldRun, on_world};

@@ -358,3 +358,55 @@ fn keep(errors: ChildStderr, tail: &Tail, ended: &SyncSender<()>) {
     }
     let _ = ended.send(());
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(command: &str) -> Peer {
+        let limits = Limits { deadline: Duration::from_millis(300), longest_line: 4096 };
+        Peer::start(Role::World, command, limits, &[]).unwrap()
+    }
+
+    #[test]
+    fn a_peer_that_does_not_read_is_not_waited_for() {
+        let mut deaf = peer("exec sleep 600");
+        let started = Instant::now();
+        let error = deaf.send(vec![b'x'; 4 << 20]).unwrap_err().to_string();
+        assert!(error.contains("does not read its standard input"), "{error}");
+        assert!(deaf.send(vec![b'x']).is_err());
+        assert!(started.elapsed() < Duration::from_secs(5));
+    }
+
+    #[test]
+    fn lines_come_whole_whatever_pieces_they_are_written_in() {
+        let mut slow =
+            peer(r"printf 'a'; sleep 0.05; printf 'b\n\n'; printf 'c\n'; read x; echo got $x; read y");
+        let line = slow.receive("a line").unwrap();
+        assert_eq!((line.number, line.text.as_str()), (1, "ab"));
+        let line = slow.receive("a line").unwrap();
+        assert_eq!((line.number, line.text.as_str()), (3, "c"));
+        slow.send(b"it".to_vec()).unwrap();
+        assert_eq!(slow.receive("a line").unwrap().text, "got it");
+    }
+
+    #[test]
+    fn nothing_is_left_of_a_peer_and_its_children() {
+        let mut parent = peer("sleep 600 & echo $!; exec sleep 600");
+        let child = parent.receive("a line").unwrap().text;
+        let runs = |pid: &str| {
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            // What nobody waited for yet is dead all the same.
+            !stat.is_empty() && !stat.contains(") Z ")
+        };
+        let own = parent.child.id().to_string();
+        assert!(runs(&child) && runs(&own));
+        drop(parent);
+        assert!(std::fs::read_to_string(format!("/proc/{own}/stat")).is_err(), "not even a zombie");
+        let until = Instant::now() + BURIAL;
+        while runs(&child) && Instant::now() < until {
+            thread::sleep(Duration::from_millis(5));
+        }
+        assert!(!runs(&child));
+    }
+}

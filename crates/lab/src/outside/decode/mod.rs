@@ -5,6 +5,8 @@ mod held;
 mod host;
 mod proposal;
 mod snapshot;
+#[cfg(test)]
+mod tests;
 mod vms;
 
 pub(super) use held::held;
