@@ -1,5 +1,6 @@
 //! The `halcyon` binary: one command for each thing that a person does with a host.
 
+mod bench;
 mod demo;
 mod doctor;
 mod profile;
@@ -14,6 +15,7 @@ use clap::Parser;
 #[derive(Parser)]
 #[command(name = "halcyon", version)]
 enum Halcyon {
+    Bench(bench::Args),
     Demo(demo::Args),
     Doctor(doctor::Args),
     Profile(profile::ProfileArgs),
@@ -23,6 +25,7 @@ enum Halcyon {
 
 fn main() -> ExitCode {
     let outcome = match Halcyon::parse() {
+        Halcyon::Bench(args) => bench::run(&args),
         Halcyon::Demo(args) => demo::run(&args),
         Halcyon::Doctor(args) => doctor::run(&args),
         Halcyon::Profile(args) => profile::run(&args).map(|()| ExitCode::SUCCESS),
