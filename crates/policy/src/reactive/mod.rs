@@ -12,7 +12,7 @@ mod memory;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use halcyon_model::{DeviceId, HostTime, Objective, Proposal, VmId, VmSpec, VmWish};
+use halcyon_model::{DeviceId, HostTime, Objective, Proposal, VmId, VmSpec, VmWish, World};
 
 use crate::common::hand_out_devices;
 use crate::{Policy, View};
@@ -74,6 +74,14 @@ pub trait Foresight: std::fmt::Debug + Send {
 
     /// Its largest working set between two moments, in bytes.
     fn working_set(&self, position: usize, from: HostTime, to: HostTime) -> f64;
+
+    /// Takes note of the VMs that are there, by which positions are meant from now on.
+    fn follow(&mut self, _world: World<'_>) {}
+
+    /// How much it counts where CPU time is short, as a factor of its weight.
+    fn rank(&self, _position: usize, _now: HostTime) -> f64 {
+        1.0
+    }
 }
 
 /// The hand-made controller.
@@ -142,6 +150,9 @@ impl Policy for Reactive {
         proposal.vms =
             view.world.vms.iter().map(|spec| VmWish { vm: spec.id, ..VmWish::default() }).collect();
         let now = view.snapshot.at;
+        if let Some(foresight) = &mut self.foresight {
+            foresight.follow(view.world);
+        }
         let expected: Vec<_> =
             (0..view.world.vms.len()).map(|position| self.expected_cpu(view, position)).collect();
         self.divide_cpu(view, &expected, &mut proposal.vms);
