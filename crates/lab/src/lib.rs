@@ -1,11 +1,12 @@
 //! Scenarios, runs and comparisons: how good is a policy, on which host, against what.
 pub mod bench;
 mod bound;
+mod clairvoyant;
 mod compare;
 mod digest;
 pub mod fit;
-mod foresight;
 mod limit_cycle;
+pub mod outside;
 pub mod profiles;
 mod record;
 mod report;

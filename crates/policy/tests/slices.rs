@@ -202,8 +202,7 @@ proptest! {
         let sizes = host.sizes(&target.gpu_instances);
         let got: f64 = sizes.iter().zip(&worth).map(|(slices, worth)| worth[*slices as usize]).sum();
         let best = best(&host, &worth);
-        if got<0.93*best {eprintln!("{:.3}", got/best);}
-        prop_assert!(got >= 0.5 * best, "{got} of {best}: {sizes:?}");
+        prop_assert!(got >= 0.9 * best, "{got} of {best}: {sizes:?}");
     }
 }
 
@@ -224,8 +223,6 @@ fn sixty_four_vms_and_sixteen_gpus_take_no_time() {
         held.gpu_instances = instances;
         check(host.world(), &held).expect("feasible");
     }
-    eprintln!("{fastest:?}");
-    // A millisecond where it is compiled for speed.
-    let most = if cfg!(debug_assertions) { 200 } else { 2 };
-    assert!(fastest < Duration::from_millis(most), "{fastest:?}");
+    // About a millisecond where it is compiled for speed.
+    assert!(fastest < Duration::from_millis(50), "{fastest:?}");
 }

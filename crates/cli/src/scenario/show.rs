@@ -116,7 +116,8 @@ fn courses(out: &mut String, outline: &Outline) -> std::fmt::Result {
     for (name, course, unit) in rows {
         let most = course.iter().copied().fold(0.0, f64::max);
         if most > 0.0 {
-            writeln!(out, "{name:<15} {} {most:.1} {unit}", sparkline(course, most))?;
+            let row = format!("{name:<15} {} {most:.1} {unit}", sparkline(course, most));
+            writeln!(out, "{}", row.trim_end())?;
         }
     }
     Ok(())

@@ -8,12 +8,12 @@
 //! instant. Policies differ in nothing but what they think slices are worth.
 
 mod pack;
-
-use std::cmp::Reverse;
+mod table;
 
 use halcyon_model::{Assignment, GpuId, GpuInstance, Step, World, diff};
 
-use pack::{Item, Rack, Rules, mask};
+use pack::Item;
+use table::{Offer, Party, Rank, Table};
 
 /// How often VMs are left as they are because no order of steps leads to what they were to get.
 const ROUNDS: usize = 4;
@@ -64,89 +64,15 @@ pub(crate) fn divide(
     held.gpu_instances.clone()
 }
 
-/// A VM that can use slices.
-struct Party {
-    position: usize,
-    reservation: u32,
-    limit: u32,
-    /// By compute slices, up to the largest instance.
-    worth: Vec<f64>,
-    /// What it holds now: the GPU and the place there.
-    held: Vec<(usize, Item)>,
-    held_compute: u32,
-    /// Nothing of it changes.
-    stays: bool,
+/// An offer with what it is worth per slice to a party that has what it has now.
+#[derive(Clone, Copy)]
+struct Bid {
+    offer: Offer,
+    rate: f64,
+    rank: Rank,
 }
 
-impl Party {
-    fn worth(&self, slices: u32) -> f64 {
-        self.worth.get(slices as usize).copied().unwrap_or(0.0)
-    }
-}
-
-struct Table<'a> {
-    world: World<'a>,
-    racks: Vec<Rack<'a>>,
-    /// For each GPU, the first one that is divided alike.
-    kinds: Vec<usize>,
-    parties: Vec<Party>,
-    moves: usize,
-    /// What lies on each GPU so far; the items name parties.
-    items: Vec<Vec<Item>>,
-}
-
-/// An instance for a party, on any GPU of a kind.
-#[derive(Clone, Copy, PartialEq)]
-struct Offer {
-    party: usize,
-    kind: usize,
-    profile: u32,
-}
-
-impl<'a> Table<'a> {
-    fn new(world: World<'a>, held: &Assignment, value: &dyn Fn(usize, u32) -> f64, moves: usize) -> Self {
-        let gpus = world.topology.gpus();
-        let alike =
-            |a: usize, b: usize| gpus[a].slices == gpus[b].slices && gpus[a].profiles == gpus[b].profiles;
-        let kinds =
-            (0..gpus.len()).map(|gpu| (0..gpu).find(|other| alike(gpu, *other)).unwrap_or(gpu)).collect();
-        let largest =
-            gpus.iter().flat_map(|gpu| &gpu.profiles).map(|profile| profile.compute).max().unwrap_or(0);
-        let wishing = world.vms.iter().enumerate().filter(|(_, spec)| spec.gpu_slices.limit > 0);
-        let parties = wishing.map(|(position, spec)| Party {
-            position,
-            reservation: spec.gpu_slices.reservation,
-            limit: spec.gpu_slices.limit,
-            worth: (0..=largest.min(spec.gpu_slices.limit)).map(|slices| value(position, slices)).collect(),
-            held: Vec::new(),
-            held_compute: 0,
-            stays: false,
-        });
-        let mut table = Self {
-            world,
-            racks: gpus.iter().map(Rack::new).collect(),
-            kinds,
-            parties: parties.collect(),
-            moves,
-            items: Vec::new(),
-        };
-        table.take_over(held);
-        table
-    }
-
-    fn take_over(&mut self, held: &Assignment) {
-        for instance in &held.gpu_instances {
-            let Some(rack) = self.racks.get(instance.gpu.index()) else { continue };
-            let position = self.world.position(instance.owner);
-            let found = self.parties.iter().position(|party| Some(party.position) == position);
-            if let Some(vm) = found.filter(|_| (instance.profile as usize) < rack.gpu.profiles.len()) {
-                let item = Item { vm, profile: instance.profile, start: instance.start };
-                self.parties[vm].held_compute += rack.compute(&item);
-                self.parties[vm].held.push((instance.gpu.index(), item));
-            }
-        }
-    }
-
+impl Table<'_> {
     /// The best of what several greeds come to: slices are dear at first, then less and less so.
     fn best(&mut self) -> Vec<GpuInstance> {
         let mut best: Option<(f64, Vec<GpuInstance>)> = None;
@@ -158,7 +84,7 @@ impl<'a> Table<'a> {
                 .zip(&self.parties)
                 .map(|((slices, _), party)| party.worth(*slices))
                 .sum();
-            if best.as_ref().is_none_or(|(most, _)| worth > *most + 1e-9 * most.abs()) {
+            if best.as_ref().is_none_or(|(most, _)| worth > *most + 1e-12 * most.abs()) {
                 best = Some((worth, instances));
             }
         }
@@ -239,7 +165,8 @@ impl<'a> Table<'a> {
         for gpu in (0..self.racks.len()).filter(|gpu| self.kinds[*gpu] == offer.kind) {
             let mut items = self.items[gpu].clone();
             items.push(Item { vm: offer.party, profile: offer.profile, start: 0 });
-            if let Some(packed) = self.packed(gpu, &items, 0, self.moves) {
+            let packed = self.has_room(gpu, &items).then(|| self.packed(gpu, &items, 0, self.moves));
+            if let Some(packed) = packed.flatten() {
                 self.items[gpu] = packed;
                 return true;
             }
@@ -249,33 +176,36 @@ impl<'a> Table<'a> {
 
     /// Takes the offer that is worth most per slice, again and again.
     fn hand_out(&mut self, dear: f64) {
-        let mut offers: Vec<Offer> = (0..self.parties.len())
-            .filter(|party| !self.parties[*party].stays && self.single(*party))
-            .flat_map(|party| self.offers(party).collect::<Vec<_>>())
+        let prices: Vec<f64> = (0..=64_u32).map(|span| libm::pow(f64::from(span).max(0.5), dear)).collect();
+        let now = self.all_now();
+        let growing =
+            (0..self.parties.len()).filter(|party| !self.parties[*party].stays && self.single(*party));
+        let mut bids: Vec<Bid> = growing
+            .flat_map(|party| self.offers(party))
+            .map(|offer| Bid {
+                offer,
+                rate: self.rate(offer, now[offer.party], &prices),
+                rank: self.rank(offer),
+            })
             .collect();
-        let mut dropped: Vec<Offer> = Vec::new();
+        let mut dropped: Vec<Bid> = Vec::new();
         loop {
-            let now = self.all_now();
-            let mut best: Option<(f64, usize)> = None;
-            for (place, offer) in offers.iter().enumerate() {
-                let rate = self.rate(*offer, now[offer.party], dear);
-                let better = best.is_none_or(|(most, other)| {
-                    rate > most || rate >= most && self.rank(*offer) < self.rank(offers[other])
-                });
-                if rate > 0.0 && better {
-                    best = Some((rate, place));
+            let first = |a: &&Bid, b: &&Bid| a.rate.total_cmp(&b.rate).then(b.rank.cmp(&a.rank));
+            let Some(best) = bids.iter().filter(|bid| bid.rate > 0.0).max_by(first).copied() else { return };
+            let party = best.offer.party;
+            let left = self.all_now()[party].0 > 0;
+            if self.place(best.offer, true) {
+                let now = self.all_now()[party];
+                // Where a place was left, what found no room may find some.
+                if left {
+                    bids.append(&mut dropped);
                 }
-            }
-            let Some((_, place)) = best else { return };
-            let offer = offers[place];
-            let was_elsewhere = now[offer.party].0 > 0;
-            if self.place(offer, true) {
-                // Somebody left a place: what found no room may find some now.
-                if was_elsewhere {
-                    offers.append(&mut dropped);
+                for bid in bids.iter_mut().filter(|bid| bid.offer.party == party) {
+                    bid.rate = self.rate(bid.offer, now, &prices);
                 }
             } else {
-                dropped.push(offers.swap_remove(place));
+                bids.retain(|bid| bid.offer != best.offer);
+                dropped.push(best);
             }
         }
     }
@@ -284,122 +214,5 @@ impl<'a> Table<'a> {
     fn single(&self, party: usize) -> bool {
         let lying = self.items.iter().flatten().filter(|item| item.vm == party).count();
         lying <= 1 || self.offers(party).any(|offer| self.compute(offer) >= self.parties[party].reservation)
-    }
-
-    fn offers(&self, party: usize) -> impl Iterator<Item = Offer> + use<'_, 'a> {
-        let kinds = (0..self.racks.len()).filter(|gpu| self.kinds[*gpu] == *gpu);
-        let all = kinds.flat_map(move |kind| {
-            let profiles = (0_u32..).take(self.racks[kind].gpu.profiles.len());
-            profiles.map(move |profile| Offer { party, kind, profile })
-        });
-        all.filter(move |offer| self.compute(*offer) <= self.parties[party].limit)
-    }
-
-    fn compute(&self, offer: Offer) -> u32 {
-        self.racks[offer.kind].gpu.profiles[offer.profile as usize].compute
-    }
-
-    fn span(&self, offer: Offer) -> u32 {
-        self.racks[offer.kind].gpu.profiles[offer.profile as usize].span
-    }
-
-    /// Compute and memory slices that each party has so far.
-    fn all_now(&self) -> Vec<(u32, u32)> {
-        let mut now = vec![(0, 0); self.parties.len()];
-        for (rack, items) in self.racks.iter().zip(&self.items) {
-            for item in items {
-                let sum = &mut now[item.vm];
-                *sum = (sum.0 + rack.compute(item), sum.1 + rack.span(item));
-            }
-        }
-        now
-    }
-
-    /// What an offer adds for each memory slice that it takes; with as many compute slices, what is held
-    /// counts no more than the smallest does.
-    fn rate(&self, offer: Offer, (compute, span): (u32, u32), dear: f64) -> f64 {
-        let party = &self.parties[offer.party];
-        if self.compute(offer) < party.reservation {
-            return 0.0;
-        }
-        let profiles = &self.racks[offer.kind].gpu.profiles;
-        let alike = profiles.iter().filter(|profile| profile.compute == self.compute(offer));
-        let least = alike.map(|profile| profile.span).min().unwrap_or(1);
-        let gain = party.worth(self.compute(offer)) - party.worth(compute);
-        gain / libm::pow(f64::from(least.saturating_sub(span)).max(0.5), dear)
-    }
-
-    /// Which of two offers of the same worth is taken.
-    fn rank(&self, offer: Offer) -> (bool, u32, usize, usize, u32) {
-        (self.held_at(offer).is_none(), self.span(offer), offer.party, offer.kind, offer.profile)
-    }
-
-    /// The GPU on which exactly this is held.
-    fn held_at(&self, offer: Offer) -> Option<usize> {
-        let held = self.parties[offer.party].held.iter();
-        held.filter(|(gpu, item)| self.kinds[*gpu] == offer.kind && item.profile == offer.profile)
-            .map(|(gpu, _)| *gpu)
-            .next()
-    }
-
-    /// Gives a party this instead of what it has so far. Prefers the GPU where it holds the same already,
-    /// then places that nobody may want to keep, then full GPUs.
-    fn place(&mut self, offer: Offer, may_move: bool) -> bool {
-        let home = self.held_at(offer);
-        let mut gpus: Vec<usize> =
-            (0..self.racks.len()).filter(|gpu| self.kinds[*gpu] == offer.kind).collect();
-        let used = |gpu: usize| self.items[gpu].iter().map(|item| self.racks[gpu].span(item)).sum::<u32>();
-        gpus.sort_by_key(|gpu| (Some(*gpu) != home, Reverse(used(*gpu)), *gpu));
-        let mut ways = vec![(true, 0), (false, 0)];
-        if may_move {
-            ways.push((false, self.moves));
-        }
-        for (considerate, moves) in ways {
-            for gpu in &gpus {
-                let mut items: Vec<Item> =
-                    self.items[*gpu].iter().copied().filter(|item| item.vm != offer.party).collect();
-                items.push(Item { vm: offer.party, profile: offer.profile, start: 0 });
-                let avoid = if considerate { self.wanted_back(*gpu, offer.party) } else { 0 };
-                if let Some(packed) = self.packed(*gpu, &items, avoid, moves) {
-                    self.items.iter_mut().for_each(|items| items.retain(|item| item.vm != offer.party));
-                    self.items[*gpu] = packed;
-                    return true;
-                }
-            }
-        }
-        false
-    }
-
-    /// Slices of a GPU that other parties hold and have not got yet.
-    fn wanted_back(&self, gpu: usize, party: usize) -> u64 {
-        let others = self.parties.iter().enumerate().filter(|(other, _)| *other != party);
-        let held =
-            others.flat_map(|(other, party)| party.held.iter().map(move |(at, item)| (other, *at, item)));
-        held.filter(|(other, at, _)| *at == gpu && self.items.iter().flatten().all(|item| item.vm != *other))
-            .fold(0, |slices, (_, _, item)| slices | self.racks[gpu].mask(item))
-    }
-
-    fn packed(&self, gpu: usize, items: &[Item], avoid: u64, moves: usize) -> Option<Vec<Item>> {
-        let rules = items.iter().enumerate().map(|(place, item)| {
-            let alike = |other: &&Item| other.vm == item.vm && other.profile == item.profile;
-            (*item, self.rules(gpu, *item, items[..place].iter().filter(alike).count()))
-        });
-        let rules: Vec<(Item, Rules)> = rules.collect();
-        // What cannot be where it is to be is not there.
-        let possible = rules.iter().all(|(_, rules)| rules.held.is_some() || rules.movable);
-        possible.then(|| self.racks[gpu].pack(&rules, avoid, moves)).flatten()
-    }
-
-    /// A VM that must hold slices at every instant gets the new ones before it gives the old ones back.
-    fn rules(&self, gpu: usize, item: Item, nth: usize) -> Rules {
-        let (party, rack) = (&self.parties[item.vm], &self.racks[gpu]);
-        let own = || party.held.iter().filter(|(at, _)| *at == gpu).map(|(_, held)| held);
-        let held = own().filter(|held| held.profile == item.profile).nth(nth).map(|held| held.start);
-        if party.reservation == 0 || party.held.is_empty() {
-            return Rules { held, movable: !party.stays, forbidden: 0 };
-        }
-        let both = party.held_compute.saturating_add(rack.compute(&item)) <= party.limit;
-        let forbidden = own().fold(0, |slices, held| slices | mask(held.start, rack.span(held)));
-        Rules { held, movable: !party.stays && both, forbidden }
     }
 }

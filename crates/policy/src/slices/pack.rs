@@ -70,13 +70,37 @@ impl<'a> Rack<'a> {
         mask(item.start, self.span(item))
     }
 
+    /// Whether instances of these profiles (in order) fit on the GPU at all, wherever they lie.
+    pub(super) fn has_room(&self, profiles: &[u32]) -> bool {
+        let span = |profile: &u32| self.gpu.profiles[*profile as usize].span;
+        let mut tries = TRIES;
+        profiles.iter().map(span).sum::<u32>() <= self.gpu.slices && self.fits(profiles, (0, 0), &mut tries)
+    }
+
+    /// Of instances that are alike, the later ones lie at later starts.
+    fn fits(&self, profiles: &[u32], (taken, from): (u64, usize), tries: &mut u32) -> bool {
+        let Some((profile, rest)) = profiles.split_first() else { return true };
+        let starts = self.starts[*profile as usize].iter().enumerate().skip(from);
+        for (place, start) in starts {
+            let here = mask(*start, self.gpu.profiles[*profile as usize].span);
+            if here & taken != 0 {
+                continue;
+            }
+            if *tries == 0 {
+                return false;
+            }
+            *tries -= 1;
+            let from = if rest.first() == Some(profile) { place + 1 } else { 0 };
+            if self.fits(rest, (taken | here, from), tries) {
+                return true;
+            }
+        }
+        false
+    }
+
     /// Finds a start for each item, moving at most `moves` of those that lie here already. Items that do
     /// not lie here yet avoid the slices in `avoid`.
     pub(super) fn pack(&self, items: &[(Item, Rules)], avoid: u64, moves: usize) -> Option<Vec<Item>> {
-        let spans: u32 = items.iter().map(|(item, _)| self.span(item)).sum();
-        if spans > self.gpu.slices {
-            return None;
-        }
         let lying: Vec<usize> = (0..items.len()).filter(|place| items[*place].1.held.is_some()).collect();
         let movable: Vec<usize> = lying.iter().copied().filter(|place| items[*place].1.movable).collect();
         let mut tries = TRIES;
