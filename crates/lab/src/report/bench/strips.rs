@@ -54,7 +54,7 @@ fn strip(out: &mut String, bench: &Bench<'_>, case: &ScenarioRow, runs: &[&RunRo
         escape(&case.scenario),
         case.seed,
         case.vms,
-        spell(3600.0 * case.hours)
+        case.hours.map_or_else(|| "–".into(), |hours| spell(3600.0 * hours))
     );
     if let Some(bound) = case.bound {
         let x = range.x(bound);
