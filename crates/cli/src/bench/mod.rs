@@ -13,7 +13,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use halcyon_lab::bench::{self, BuiltIn, Case, Detail, Memory, Plan, Report, Resource, Store};
+use halcyon_lab::bench::{self, BuiltIn, Case, Detail, Memory, Plan, Policies, Report, Resource, Store};
 
 use crate::demo::{WallClock, print, stop_on_interrupt};
 use setup::Chosen;
@@ -25,7 +25,7 @@ use setup::Chosen;
 /// and the clairvoyant, which knows all demand to come, run always, because the others are measured
 /// against them.
 #[derive(Debug, clap::Args)]
-#[command(group = clap::ArgGroup::new("what").required(true).args(["scenarios", "standard", "full"]))]
+#[command(group = clap::ArgGroup::new("what").required(true).args(["scenarios", "standard", "full", "world_cmd"]))]
 pub(crate) struct Args {
     /// Scenario files, or folders of them
     #[arg(long, value_name = "PATH", num_args = 1..)]
@@ -36,13 +36,19 @@ pub(crate) struct Args {
     /// More, longer and larger drawn scenarios, for hours
     #[arg(long)]
     full: bool,
+    /// A command that takes the simulator's place; it is run once for each seed and policy
+    #[arg(long, value_name = "COMMAND", conflicts_with_all = ["hours", "by_resource", "state", "jobs"])]
+    world_cmd: Option<String>,
+    /// A command that is a policy of its own, `external` in the table
+    #[arg(long, value_name = "COMMAND")]
+    policy_cmd: Option<String>,
     /// The policies, separated by commas; all that come with Halcyon if left out
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     policies: Vec<String>,
     /// Leave out the clairvoyant, which takes longest; then no share of the gap is known
     #[arg(long)]
     no_clairvoyant: bool,
-    /// Seeds of each scenario file, counted from the file's own
+    /// Seeds of each scenario file, counted from the file's own, or of the world, counted from 1
     #[arg(long, value_name = "N", default_value_t = 1, conflicts_with_all = ["standard", "full"],
           value_parser = clap::value_parser!(u32).range(1..=10_000))]
     seeds: u32,
@@ -116,11 +122,21 @@ fn measure(
     stop: &AtomicBool,
 ) -> Result<Option<Measured>> {
     let clock = WallClock(Instant::now());
+    let mine = setup::mine(args);
+    if let Some(command) = &args.world_cmd {
+        let done = |seed| eprintln!("halcyon: seed {seed} of {} is done", args.seeds);
+        let seeds = 1..=u64::from(args.seeds);
+        let cases = bench::world(command, seeds, &chosen.policies, mine.as_ref(), &clock, &done, stop)?;
+        if cases.is_none() {
+            eprintln!("halcyon: interrupted; nothing was kept");
+        }
+        return Ok(cases.map(|cases| Measured { cases, detail: None }));
+    }
     let plan = Plan {
         entries: &chosen.entries,
         policies: &chosen.policies,
         alone: if args.by_resource { &Resource::ALL } else { &[] },
-        make: &BuiltIn,
+        make: mine.as_ref().map_or(&BuiltIn, |mine| mine as &dyn Policies),
         threads: setup::threads(args.jobs),
         store,
     };

@@ -75,6 +75,12 @@ fn command(args: &Args) -> String {
         words.extend(args.scenarios.iter().map(|path| quoted(&path.to_string_lossy())));
         words.push(format!("--seeds {}", args.seeds));
     }
+    if let Some(command) = &args.world_cmd {
+        words.push(format!("--world-cmd {} --seeds {}", quoted(command), args.seeds));
+    }
+    if let Some(command) = &args.policy_cmd {
+        words.push(format!("--policy-cmd {}", quoted(command)));
+    }
     if !args.policies.is_empty() {
         words.push(format!("--policies {}", quoted(&args.policies.join(","))));
     }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use halcyon_lab::Scenario;
-use halcyon_lab::bench::{self, Entry};
+use halcyon_lab::bench::{self, Entry, WithCommand};
 
 use super::Args;
 
@@ -14,15 +14,31 @@ pub(super) struct Chosen {
     pub(super) entries: Vec<Entry>,
 }
 
+/// What a policy that is a command is called.
+const EXTERNAL: &str = "external";
+
+/// The policy that is a command, if there is one.
+pub(super) fn mine(args: &Args) -> Option<WithCommand> {
+    let command = args.policy_cmd.clone()?;
+    Some(WithCommand { name: EXTERNAL.into(), command })
+}
+
 /// The policies to run, each once, in the order of reports; or what is wrong with the names.
 pub(super) fn policies(args: &Args) -> Result<Vec<String>, String> {
-    let known = bench::policies();
+    let mut known = bench::policies();
+    if args.world_cmd.is_some() {
+        // Nobody knows the future of a world from outside.
+        known.retain(|name| *name != "clairvoyant");
+    }
+    if args.policy_cmd.is_some() {
+        known.insert(known.len() - usize::from(known.last() == Some(&"clairvoyant")), EXTERNAL);
+    }
     if let Some(name) = args.policies.iter().find(|name| !known.contains(&name.as_str())) {
-        return Err(format!("there is no policy `{name}`; choose from {}", known.join(", ")));
+        return Err(format!("there is no policy `{name}` here; choose from {}", known.join(", ")));
     }
     let asked = |name: &str| args.policies.is_empty() || args.policies.iter().any(|asked| asked == name);
     let runs = |name: &&str| match *name {
-        "static" => true,
+        "static" | EXTERNAL => true,
         "clairvoyant" => !args.no_clairvoyant,
         name => asked(name),
     };
