@@ -1,8 +1,10 @@
 //! The `halcyon` binary: one command for each thing that a person does with a host.
 
+mod bench;
 mod demo;
 mod doctor;
 mod profile;
+mod scenario;
 mod trace;
 
 use std::process::ExitCode;
@@ -13,17 +15,21 @@ use clap::Parser;
 #[derive(Parser)]
 #[command(name = "halcyon", version)]
 enum Halcyon {
+    Bench(bench::Args),
     Demo(demo::Args),
     Doctor(doctor::Args),
     Profile(profile::ProfileArgs),
+    Scenario(scenario::ScenarioArgs),
     Trace(trace::TraceArgs),
 }
 
 fn main() -> ExitCode {
     let outcome = match Halcyon::parse() {
+        Halcyon::Bench(args) => bench::run(&args),
         Halcyon::Demo(args) => demo::run(&args),
         Halcyon::Doctor(args) => doctor::run(&args),
         Halcyon::Profile(args) => profile::run(&args).map(|()| ExitCode::SUCCESS),
+        Halcyon::Scenario(args) => scenario::run(&args).map(|()| ExitCode::SUCCESS),
         Halcyon::Trace(args) => trace::run(&args).map(|()| ExitCode::SUCCESS),
     };
     outcome.unwrap_or_else(|error| {

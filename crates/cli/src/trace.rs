@@ -195,7 +195,7 @@ fn write_trace(
 }
 
 /// Runs `write` on a temporary file beside `path`, and renames it to `path` if all went well.
-fn write_whole(
+pub(crate) fn write_whole(
     path: &Path,
     force: bool,
     write: impl FnOnce(&mut BufWriter<&mut File>) -> anyhow::Result<()>,

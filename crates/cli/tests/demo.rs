@@ -52,8 +52,11 @@ fn the_json_has_the_documented_form() {
     assert_eq!(names, ["static", "reservation", "proportional", "reactive", "clairvoyant"]);
     for row in rows {
         let fields = [
+            "against_reactive",
+            "bound_gap_pct",
             "changes_per_hour",
             "decision_us",
+            "fallbacks",
             "gap_recovered",
             "limit_cycles",
             "policy",

@@ -1,8 +1,10 @@
 //! Scenarios, runs and comparisons: how good is a policy, on which host, against what.
+pub mod bench;
 mod bound;
+mod clairvoyant;
 mod compare;
+mod digest;
 pub mod fit;
-mod foresight;
 mod limit_cycle;
 pub mod outside;
 pub mod profiles;
@@ -10,13 +12,18 @@ mod record;
 mod report;
 mod run;
 mod scenario;
+mod statistics;
 
 pub use bound::{Bound, Target, bound};
-pub use compare::{Comparison, Row, Spread, Summary, compare};
+pub use compare::{Comparison, Decisions, Difference, Row, Spread, Summary, compare};
+pub use digest::{Digest, Timings};
 pub use record::{Note, Record, Track};
-pub use report::html;
+pub use report::{bench_html, html};
 pub use run::{Run, RunError, RunResult};
-pub use scenario::{Draw, FileError, MOST_SCENARIO_BYTES, SCHEMA, Scenario, ScenarioError, default_vms};
+pub use scenario::{
+    Course, Devices, Draw, FileError, Kinds, MOST_SCENARIO_BYTES, Objectives, Outline, Resource, SCHEMA,
+    Scenario, ScenarioError, default_vms,
+};
 
 /// Every policy that can be compared, in the order of reports.
 pub const POLICIES: [&str; 5] = ["static", "reservation", "proportional", "reactive", "clairvoyant"];

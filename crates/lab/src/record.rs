@@ -77,7 +77,13 @@ impl Record {
     /// Takes note of a step of the host.
     pub(crate) fn step(&mut self, host: &SimHost, specs: &[VmSpec], window: Duration) {
         const GIB: f64 = 1024.0 * 1024.0 * 1024.0;
-        for ((sum, state), held) in self.sums.iter_mut().zip(host.states()).zip(&host.assignment().holdings) {
+        let mut here = host.states().zip(&host.assignment().holdings).peekable();
+        for (sum, spec) in self.sums.iter_mut().zip(specs) {
+            // VMs come and go; both lists are ordered by id. Nothing is asked of who is not there.
+            let Some((state, held)) = here.next_if(|(state, _)| state.vm == spec.id) else {
+                sum[7] += 1.0;
+                continue;
+            };
             let now = [
                 state.cpu_wanted,
                 state.cpu,

@@ -9,7 +9,7 @@ use halcyon_model::{DeviceId, LinkId, Violations, VmId, VmSpec};
 use halcyon_policy::{Policy, Reactive};
 use halcyon_sim::{Score, SimHost};
 
-use crate::foresight::policy_by_name;
+use crate::clairvoyant::policy_by_name;
 use crate::limit_cycle::LimitCycles;
 use crate::record::Record;
 use crate::scenario::Scenario;

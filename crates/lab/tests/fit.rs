@@ -1,6 +1,9 @@
 //! Fits recover what made tables were made from, and the profiles that come with Halcyon are what the
 //! published tables give.
 
+// Outside of `#[test]` functions clippy.toml does not lift these; these are tests all the same.
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

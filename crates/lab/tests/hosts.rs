@@ -36,9 +36,12 @@ fn every_host_is_named_after_its_file_and_carries_its_default_load_overcommitted
             let scenario = draw(text, overcommit, seed);
             assert_eq!(scenario.topology.name(), name);
             let vms: Vec<_> = scenario.guests.iter().map(|guest| guest.spec.clone()).collect();
+            let there = scenario.guests.iter().filter(|guest| guest.arrives.is_zero());
+            let first: Vec<_> = there.map(|guest| guest.spec.clone()).collect();
             let world =
-                World { topology: &scenario.topology, vms: &vms, capabilities: &scenario.capabilities };
+                World { topology: &scenario.topology, vms: &first, capabilities: &scenario.capabilities };
             check(world, &scenario.start).expect("the start is feasible");
+            assert_eq!(scenario.host().expect("it starts").assignment(), &scenario.start);
             let there = cpu(&scenario.topology);
             let limits: MilliCpu = vms.iter().map(|spec| spec.cpu.limit).sum();
             let got = limits.as_f64() / there;

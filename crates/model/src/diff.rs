@@ -1,6 +1,8 @@
 //! From what is held to what is planned, in an order that never overdraws anything.
 
-use crate::assignment::{Assignment, DeviceHolding, Grant, Holding};
+use std::collections::BTreeSet;
+
+use crate::assignment::{Assignment, DeviceHolding, GpuInstance, Grant, Holding};
 use crate::capability::ChangeKind;
 use crate::ids::{ClassId, DeviceId, LinkId, SocketId, VmId};
 use crate::ledger::Ledger;
@@ -32,8 +34,8 @@ pub fn diff(world: World<'_>, from: &Assignment, to: &Assignment) -> Diff {
         return diff;
     }
     let mut target = to.clone();
-    // Each round leaves at least one more device or GPU as it is, so this ends.
-    while give_up_strays(world.topology.fabric(), from, &mut target, &diff) {
+    // Each round leaves at least one more device or VM's GPU instances as they are, so this ends.
+    while give_up_strays(world, from, &mut target, &diff) {
         diff = one_diff(world, from, &target);
     }
     diff.deferred = changes(world, &diff.reached, to);
@@ -60,29 +62,70 @@ fn one_diff(world: World<'_>, from: &Assignment, to: &Assignment) -> Diff {
 
 /// Where something was taken from a VM for another that then found no room for it, changes the target so
 /// that this thing is left where it is. Says whether there was any.
-fn give_up_strays(fabric: &Fabric, from: &Assignment, target: &mut Assignment, diff: &Diff) -> bool {
+fn give_up_strays(world: World<'_>, from: &Assignment, target: &mut Assignment, diff: &Diff) -> bool {
+    let fabric = world.topology.fabric();
     let mut any = false;
     for step in &diff.deferred {
-        match step {
-            Step::Attach { devices, .. } => {
-                let stray = |device: DeviceId| {
-                    diff.reached.devices[device.index()].owner != from.devices[device.index()].owner
-                };
-                if let Some(lead) = devices.first().map(|(device, _)| *device).filter(|lead| stray(*lead)) {
-                    for member in fabric.companions(lead) {
-                        target.devices[member.index()] = from.devices[member.index()];
-                    }
-                    any = true;
-                }
+        let Step::Attach { devices, .. } = step else { continue };
+        let stray = |device: DeviceId| {
+            diff.reached.devices[device.index()].owner != from.devices[device.index()].owner
+        };
+        if let Some(lead) = devices.first().map(|(device, _)| *device).filter(|lead| stray(*lead)) {
+            for member in fabric.companions(lead) {
+                target.devices[member.index()] = from.devices[member.index()];
             }
-            Step::CreateInstance { .. } if diff.reached.gpu_instances != from.gpu_instances => {
-                target.gpu_instances.clone_from(&from.gpu_instances);
-                any = true;
-            }
-            _ => {}
+            any = true;
         }
     }
+    let stray = stray_owners(from, diff);
+    if !stray.is_empty() {
+        let before = target.gpu_instances.clone();
+        keep_instances(world, from, target, stray);
+        if target.gpu_instances == before {
+            // Only where what is held is out of order, or overlaps.
+            target.gpu_instances.clone_from(&from.gpu_instances);
+        }
+        any |= target.gpu_instances != before;
+    }
     any
+}
+
+/// The VMs that gave a GPU instance back and found no room for the one that they were to get.
+fn stray_owners(from: &Assignment, diff: &Diff) -> BTreeSet<VmId> {
+    let gone = |instance: &&GpuInstance| diff.reached.gpu_instances.binary_search(instance).is_err();
+    let lost: BTreeSet<VmId> = from.gpu_instances.iter().filter(gone).map(|gone| gone.owner).collect();
+    let waits = |step: &Step| match step {
+        Step::CreateInstance { instance } => lost.contains(&instance.owner).then_some(instance.owner),
+        _ => None,
+    };
+    diff.deferred.iter().filter_map(waits).collect()
+}
+
+/// Leaves these VMs the GPU instances that they have, and in turn everybody who was to get their places.
+fn keep_instances(world: World<'_>, from: &Assignment, target: &mut Assignment, mut stays: BTreeSet<VmId>) {
+    let span = |instance: &GpuInstance| {
+        let gpu = world.topology.gpus().get(instance.gpu.index());
+        let profile = gpu.and_then(|gpu| gpu.profiles.get(instance.profile as usize));
+        instance.start..instance.start.saturating_add(profile.map_or(1, |profile| profile.span))
+    };
+    let overlap = |one: &GpuInstance, other: &GpuInstance| {
+        let (a, b) = (span(one), span(other));
+        one.gpu == other.gpu && a.start < b.end && b.start < a.end
+    };
+    loop {
+        let kept = || from.gpu_instances.iter().filter(|instance| stays.contains(&instance.owner));
+        let in_the_way =
+            |new: &&GpuInstance| !stays.contains(&new.owner) && kept().any(|kept| overlap(kept, new));
+        let more: Vec<VmId> = target.gpu_instances.iter().filter(in_the_way).map(|new| new.owner).collect();
+        if more.is_empty() {
+            let mut instances: Vec<GpuInstance> = kept().copied().collect();
+            instances.extend(target.gpu_instances.iter().filter(|new| !stays.contains(&new.owner)));
+            instances.sort_unstable();
+            target.gpu_instances = instances;
+            return;
+        }
+        stays.extend(more);
+    }
 }
 
 fn take(step: &Step, ledger: &mut Ledger<'_>, diff: &mut Diff) -> bool {
@@ -249,7 +292,7 @@ fn instance_changes(from: &Assignment, to: &Assignment, steps: &mut Vec<Step>) {
     }
     let missing_in = |other: &Assignment| {
         let kept = other.gpu_instances.clone();
-        move |instance: &&crate::assignment::GpuInstance| kept.binary_search(instance).is_err()
+        move |instance: &&GpuInstance| kept.binary_search(instance).is_err()
     };
     let gone = from.gpu_instances.iter().filter(missing_in(to));
     steps.extend(gone.map(|instance| Step::DestroyInstance { instance: *instance }));

@@ -164,3 +164,48 @@ fn a_step_has_the_reason_of_the_wish_that_counted() {
     assert_eq!(plan.target().holdings[0].cpu.share, MilliCpu::cores(2));
     assert_eq!(plan.changes()[0].reason, Reason::Locality);
 }
+
+/// Two sockets like the one of the other cases.
+fn two_sockets() -> Topology {
+    let one = topology();
+    let mut parts = Parts { nodes: one.nodes().to_vec(), ..Parts::default() };
+    parts.nodes[1].kind = MemoryKind::Dram { socket: SocketId(1) };
+    let second = Socket { id: SocketId(1), name: "socket-1".into(), ..one.sockets()[0].clone() };
+    parts.sockets = vec![one.sockets()[0].clone(), second];
+    Topology::new(parts).expect("a coherent host")
+}
+
+#[test]
+fn who_was_promised_more_than_its_socket_has_left_moves() {
+    let mut case = Case::of(vec![vm(0, 8), vm(1, 8), vm(2, 8)]);
+    case.topology = two_sockets();
+    let mut held = admit(case.world()).unwrap();
+    for holding in &mut held.holdings {
+        (holding.socket, holding.memory) = (SocketId(0), vec![(NodeId(0), ByteSize::gib(8))]);
+    }
+    case.vms[1].cpu.reservation = MilliCpu::cores(7);
+    let target = case.project(&held, &Proposal::default());
+    let sockets: Vec<_> = target.holdings.iter().map(|holding| holding.socket.0).collect();
+    // The least that makes room enough.
+    assert_eq!(sockets, [1, 0, 0]);
+    // Where nobody can move, nothing is made worse.
+    case.capabilities = Capabilities::free().with(ChangeKind::Placement, None);
+    let target = project(case.world(), &held, Families::NONE, &Proposal::default());
+    assert!(target.holdings.iter().all(|holding| holding.socket == SocketId(0)));
+}
+
+#[test]
+fn memory_that_is_promised_later_comes_from_those_who_have_more_than_their_own() {
+    let mut case = Case::of(vec![vm(0, 8), vm(1, 8), vm(2, 8)]);
+    let mut held = admit(case.world()).unwrap();
+    for (holding, sizes) in held.holdings.iter_mut().zip([[56, 0], [8, 16], [0, 48]]) {
+        let nodes = [NodeId(0), NodeId(1)].into_iter().zip(sizes.map(ByteSize::gib));
+        holding.memory = nodes.filter(|(_, size)| !size.is_zero()).collect();
+    }
+    // The host is full; one is promised more, one may have less.
+    case.vms[1].memory.reservation = ByteSize::gib(60);
+    case.vms[2].memory.limit = ByteSize::gib(32);
+    let target = case.project(&held, &Proposal::default());
+    let totals: Vec<_> = target.holdings.iter().map(|holding| holding.total_memory()).collect();
+    assert_eq!(totals, [ByteSize::gib(36), ByteSize::gib(60), ByteSize::gib(32)]);
+}

@@ -5,7 +5,8 @@ mod common;
 
 use common::{Host, Tape, config, families, tape, wishes};
 use halcyon_model::{
-    Assignment, Diff, Families, Generation, Proposal, Standing, admit, approve, check, diff, project,
+    Assignment, Bandwidth, Bounds, ByteSize, ChangeKind, Control, Diff, Families, Generation, MilliCpu,
+    Proposal, Standing, admit, approve, check, diff, project,
 };
 use proptest::prelude::*;
 
@@ -92,6 +93,36 @@ fn lived_in(tape: &mut Tape, rounds: usize) -> (Host, Assignment) {
     (host, held)
 }
 
+/// Changes the bounds of about every second VM so that all reservations still fit: on the host, and for
+/// what comes from a socket on the VM's own.
+fn change_bounds(tape: &mut Tape, host: &mut Host, held: &Assignment) {
+    let topology = &host.topology;
+    let mut memory: u64 = topology.nodes().iter().map(|node| node.available().get()).sum();
+    let mut cpu: Vec<u64> = topology.sockets().iter().map(|socket| socket.cpu().get()).collect();
+    let sockets = topology.sockets().iter();
+    let mut bandwidth: Vec<u64> = sockets.map(|socket| topology.memory_bandwidth(socket.id).get()).collect();
+    for (spec, holding) in host.vms.iter().zip(&held.holdings) {
+        memory -= spec.memory.reservation.get();
+        cpu[holding.socket.index()] -= spec.cpu.reservation.get();
+        bandwidth[holding.socket.index()] -= spec.memory_bandwidth.reservation.get();
+    }
+    let mut bounds = |before: u64, room: &mut u64| {
+        *room += before;
+        let reservation = if tape.chance(1, 3) { 0 } else { tape.between(0, (2 * before).min(*room)) };
+        *room -= reservation;
+        (reservation, reservation + tape.between(0, reservation / 2 + 1))
+    };
+    for (position, spec) in host.vms.iter_mut().enumerate().filter(|(position, _)| position % 2 == 0) {
+        let socket = held.holdings[position].socket.index();
+        let (least, most) = bounds(spec.cpu.reservation.get(), &mut cpu[socket]);
+        spec.cpu = Bounds { reservation: MilliCpu::new(least), limit: MilliCpu::new(most) };
+        let (least, most) = bounds(spec.memory.reservation.get(), &mut memory);
+        spec.memory = Bounds { reservation: ByteSize::new(least), limit: ByteSize::new(most) };
+        let (least, most) = bounds(spec.memory_bandwidth.reservation.get(), &mut bandwidth[socket]);
+        spec.memory_bandwidth = Bounds { reservation: Bandwidth::new(least), limit: Bandwidth::new(most) };
+    }
+}
+
 proptest! {
     #![proptest_config(config(1000))]
 
@@ -149,6 +180,24 @@ proptest! {
         let once = project(host.world(), &held, Families::NONE, &proposal);
         let twice = project(host.world(), &once, Families::NONE, &wishes::echo(&once));
         prop_assert_eq!(twice, once);
+    }
+
+    /// What is held is out of its bounds then, and whoever wishes for nothing is moved into them.
+    #[test]
+    fn bounds_that_change_are_kept_again_after_one_plan(mut tape in tape(3500)) {
+        let (mut host, held) = lived_in(&mut tape, 2);
+        for kind in [ChangeKind::Cpu, ChangeKind::MemoryBandwidth, ChangeKind::Memory] {
+            let control = *host.capabilities.get(kind).unwrap_or(&Control::FREE);
+            host.capabilities = host.capabilities.with(kind, Some(control));
+        }
+        change_bounds(&mut tape, &mut host, &held);
+        let proposal = Proposal::default();
+        let target = project(host.world(), &held, Families::NONE, &proposal);
+        host.assert_feasible(&target, "projected")?;
+        let diff = diff(host.world(), &held, &target);
+        prop_assert!(diff.deferred.is_empty(), "{:?} waits", diff.deferred);
+        prop_assert!(approve(host.world(), STANDING, &proposal, &held, diff).is_ok());
+        prop_assert_eq!(project(host.world(), &target, Families::NONE, &proposal), target);
     }
 
     /// What was read from a machine may break any rule but completeness.

@@ -1,11 +1,16 @@
-//! Policies that look at descriptions only, never at what VMs do. They answer once for each set of VMs.
+//! Policies that look at descriptions only, never at what VMs do. They have one answer for each set of
+//! VMs, and repeat it, ever more rarely, while the host does not do as it says: a change may be refused.
+
+use std::time::Duration;
 
 use halcyon_model::fair::{Claim, divide};
 use halcyon_model::{
-    Bandwidth, ByteSize, DeviceId, Families, MilliCpu, Proposal, Reason, VmId, VmWish, Wish, World,
+    Bandwidth, ByteSize, DeviceId, Families, GpuInstance, HostTime, MilliCpu, Proposal, Reason, VmSpec,
+    VmWish, Wish, World, project,
 };
 
 use crate::common::{claim, device_bounds, divide_by_socket, hand_out_devices, lay_out_memory};
+use crate::slices::divide_slices;
 use crate::{Policy, View};
 
 /// Every VM has a part by its weight, within its bounds, and no more: the assignment that virtualization
@@ -66,33 +71,95 @@ impl Policy for Proportional {
     }
 }
 
-/// Remembers for which VMs and devices the answer was given.
+/// How often it is looked whether the host is as the answer says.
+const PACE: Duration = Duration::from_secs(60);
+/// How often what was refused so many times is asked for.
+const PATIENCE: Duration = Duration::from_secs(3600);
+
+/// Remembers for which VMs the answer was given, and how often.
+///
+/// ```text
+///  new VMs ─► answered ×2 ─► as the answer says? ──no──► answered again, 8 times each minute,
+///             (devices, then       ▲  each minute        then each hour
+///              their bandwidth)    └──────────yes
+/// ```
 #[derive(Debug, Default)]
 struct Settled {
-    vms: Vec<VmId>,
+    vms: Vec<VmSpec>,
+    /// How often the answer was given.
     rounds: u32,
+    looked_at: Option<HostTime>,
+    answered_at: Option<HostTime>,
+    /// GPU slices are divided once for all VMs that wish for some, so that a repeated answer is the same.
+    instances: Option<Vec<GpuInstance>>,
 }
 
 impl Settled {
-    /// Asks twice: devices are handed out in the first round, and their bandwidth set in the second.
+    /// Asks twice at once: devices are handed out in the first round, and their bandwidth set in the second.
     const ROUNDS: u32 = 2;
+    /// Then so often before it loses patience.
+    const TRIES: u32 = 8;
 
     fn unless_settled(&mut self, view: &View<'_>, decide: impl Fn(&View<'_>) -> Proposal) -> Proposal {
+        let none = Proposal { based_on: view.snapshot.generation, ..Proposal::default() };
+        let now = view.snapshot.at;
         let same = self.vms.len() == view.world.vms.len()
-            && self.vms.iter().zip(view.world.vms).all(|(known, spec)| *known == spec.id);
-        if !same {
-            self.vms = view.world.vms.iter().map(|spec| spec.id).collect();
-            self.rounds = 0;
-        }
+            && self.vms.iter().zip(view.world.vms).all(|(known, spec)| known.id == spec.id);
+        let due = |last: Option<HostTime>, pace| last.is_none_or(|last| now >= last + pace);
+        let looks = !same || self.rounds < Self::ROUNDS || due(self.looked_at, PACE);
         // While changes are under way, part of the answer would be lost.
-        if self.rounds == Self::ROUNDS || view.frozen != Families::NONE {
-            return Proposal { based_on: view.snapshot.generation, ..Proposal::default() };
+        if !looks || view.frozen != Families::NONE {
+            return none;
         }
-        self.rounds += 1;
+        self.looked_at = Some(now);
+        if self.vms != view.world.vms {
+            self.meet(view.world.vms);
+        }
+        let pace = if self.rounds < Self::ROUNDS + Self::TRIES { Duration::ZERO } else { PATIENCE };
+        if !due(self.answered_at, pace) {
+            return none;
+        }
         let mut proposal = decide(view);
         proposal.based_on = view.snapshot.generation;
         proposal.devices = hand_out_devices(view.world, &view.snapshot.assignment);
+        proposal.gpu_instances = Some((self.instances(view), Reason::Entitlement));
+        let held = &view.snapshot.assignment;
+        if self.rounds >= Self::ROUNDS && project(view.world, held, Families::NONE, &proposal) == *held {
+            return none;
+        }
+        self.rounds += 1;
+        self.answered_at = Some(now);
         proposal
+    }
+
+    /// Begins anew for other VMs; those that wish for no slices change nothing about the GPUs.
+    fn meet(&mut self, vms: &[VmSpec]) {
+        let wishes = |vms: &[VmSpec]| -> Vec<_> {
+            let wishing = vms.iter().filter(|spec| spec.gpu_slices.limit > 0);
+            wishing.map(|spec| (spec.id, spec.weight, spec.gpu_slices)).collect()
+        };
+        if wishes(&self.vms) != wishes(vms) {
+            self.instances = None;
+        }
+        self.vms = vms.to_vec();
+        self.rounds = 0;
+        self.answered_at = None;
+    }
+
+    fn instances(&mut self, view: &View<'_>) -> Vec<GpuInstance> {
+        let divided =
+            || divide_slices(view.world, &view.snapshot.assignment, slices_by_weight(view.world.vms));
+        self.instances.get_or_insert_with(divided).clone()
+    }
+}
+
+/// Every VM is to have a slice; what there is beyond goes by weight, as the sum of logarithms is largest
+/// where parts are in proportion to weights.
+fn slices_by_weight(vms: &[VmSpec]) -> impl Fn(usize, u32) -> f64 {
+    const FIRST: f64 = 10.0;
+    move |position, slices| {
+        let more = if slices == 0 { 0.0 } else { FIRST + libm::log(f64::from(slices)) };
+        vms[position].weight.as_f64() * more
     }
 }
 

@@ -2,23 +2,32 @@
 mod autopilot;
 mod balloon;
 mod cache;
+mod clite;
 mod common;
 mod fixed;
+mod heracles;
 mod history;
+mod latency;
 mod lfoc;
 mod mom;
+mod parties;
 mod proxmox;
 mod reactive;
+mod slices;
 mod turn;
 mod ucp;
 
 pub use autopilot::{Autopilot, AutopilotTuning, ByObjective, Statistic};
+pub use clite::{Clite, CliteTuning, GaussianProcess, Search, expected_improvement};
 pub use fixed::{Proportional, Reservation, Static};
+pub use heracles::{Heracles, HeraclesTuning};
 pub use history::{Estimate, History, Window};
 pub use lfoc::{Lfoc, LfocTuning};
 pub use mom::{Mom, MomTuning};
+pub use parties::{Parties, PartiesTuning};
 pub use proxmox::{Proxmox, ProxmoxGuest, ProxmoxTuning};
 pub use reactive::{Foresight, Reactive, Tuning};
+pub use slices::divide_slices;
 pub use ucp::{Ucp, UcpTuning};
 
 use halcyon_model::profile::{Application, Profiles};
@@ -69,10 +78,25 @@ pub fn by_name(name: &str) -> Option<Box<dyn Policy + Send>> {
         "autopilot" => Some(Box::new(Autopilot::default())),
         "ucp" => Some(Box::new(Ucp::default())),
         "lfoc" => Some(Box::new(Lfoc::default())),
+        "parties" => Some(Box::new(Parties::default())),
+        "heracles" => Some(Box::new(Heracles::default())),
+        "clite" => Some(Box::new(Clite::default())),
         _ => None,
     }
 }
 
 /// The names of all hand-made policies, in the order of reports.
-pub const NAMES: [&str; 9] =
-    ["static", "reservation", "proportional", "reactive", "mom", "proxmox", "autopilot", "ucp", "lfoc"];
+pub const NAMES: [&str; 12] = [
+    "static",
+    "reservation",
+    "proportional",
+    "reactive",
+    "mom",
+    "proxmox",
+    "autopilot",
+    "ucp",
+    "lfoc",
+    "parties",
+    "heracles",
+    "clite",
+];

@@ -9,7 +9,7 @@
 //! uses. Deviations:
 //!
 //! - VMs whose curves are alike may share a partition (k-means over what they lose with each number of
-//!   ways, where KPart clusters hierarchically): of 2, 4, 8, … partitions, up to one for each VM or what
+//!   ways, where KPart clusters hierarchically): of 2, 8, 32, … partitions, up to one for each VM or what
 //!   the hardware has, the number that misses least is taken. Hosts have more VMs than caches have ways
 //!   or classes of service. Within a partition, cache goes to whoever misses most.
 //! - A program without a profile is taken to gain nothing from cache.

@@ -55,6 +55,16 @@ fn serving_gets_a_high_percentile_and_batch_the_mean() {
 }
 
 #[test]
+fn a_latency_critical_vm_that_sleeps_keeps_a_core() {
+    let mut bench = crowd(|id| if id < 2 { LATENCY } else { Objective::Throughput });
+    let mut policy = quick();
+    (0..200).for_each(|_| {
+        bench.tick(&mut policy, |position| (if position < 2 { 0.02 } else { 4.0 }, ByteSize::gib(1)));
+    });
+    assert!(share(&bench, 0) >= 999.0 && share(&bench, 5) > 2900.0, "{}", share(&bench, 0));
+}
+
+#[test]
 fn ceilings_stay_at_the_limits() {
     let mut bench = crowd(|_| Objective::Throughput);
     let mut policy = quick();

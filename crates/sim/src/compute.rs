@@ -65,9 +65,11 @@ impl SimHost {
             }
             divide(capacity, claims, parts);
             let spare = (capacity - parts.iter().sum::<f64>()).max(0.0);
-            // Where somebody is short, everybody could rise to the level that the short ones are at.
+            // Where somebody is short, everybody could rise to the level that the short ones are at; and to an
+            // even level in any case.
+            let even = capacity / claims.iter().map(|claim| claim.weight).sum::<f64>().max(1e-9);
             let short = claims.iter().zip(parts.iter()).filter(|(claim, part)| **part < claim.most - 1e-9);
-            let level = short.map(|(claim, part)| part / claim.weight).fold(0.0, f64::max);
+            let level = short.map(|(claim, part)| part / claim.weight).fold(even, f64::max);
             for ((position, part), claim) in members.iter().zip(parts.iter()).zip(claims.iter()) {
                 let vm = &mut self.vms[*position];
                 let ceiling = cores(self.assignment.holdings[*position].cpu.ceiling);

@@ -2,8 +2,8 @@
 
 mod live;
 mod plain;
-mod report;
-mod setup;
+pub(crate) mod report;
+pub(crate) mod setup;
 mod table;
 
 use std::io::{IsTerminal, Write};
@@ -69,7 +69,7 @@ pub(crate) struct Args {
 
 /// Real time, for how long decisions take.
 #[derive(Debug)]
-pub(crate) struct WallClock(Instant);
+pub(crate) struct WallClock(pub(crate) Instant);
 
 impl Stopwatch for WallClock {
     fn elapsed(&self) -> Duration {
@@ -115,7 +115,7 @@ pub(crate) fn print(text: &str) -> Result<()> {
     }
 }
 
-fn stop_on_interrupt() -> Result<Arc<AtomicBool>> {
+pub(crate) fn stop_on_interrupt() -> Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stop);
     ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed)).context("cannot watch for Ctrl-C")?;

@@ -9,7 +9,7 @@ use halcyon_lab::{Comparison, RunResult, Scenario};
 use super::Args;
 
 /// Says no before the long run if the file could not be written after it; leaves nothing behind.
-pub(super) fn check(path: Option<&Path>) -> Result<()> {
+pub(crate) fn check(path: Option<&Path>) -> Result<()> {
     path.map_or(Ok(()), |path| beside(path).map(drop))
 }
 
@@ -30,7 +30,7 @@ pub(super) fn write(
     Ok(())
 }
 
-fn save(path: &Path, text: &str) -> Result<()> {
+pub(crate) fn save(path: &Path, text: &str) -> Result<()> {
     let tried = || format!("cannot write the report {}", path.display());
     let mut file = beside(path)?;
     file.write_all(text.as_bytes()).with_context(tried)?;
@@ -43,7 +43,7 @@ fn save(path: &Path, text: &str) -> Result<()> {
 
 /// A temporary file is its owner's alone; a report is to be read like any other file.
 #[cfg(unix)]
-fn readable(file: &std::fs::File) -> std::io::Result<()> {
+pub(crate) fn readable(file: &std::fs::File) -> std::io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
     file.set_permissions(std::fs::Permissions::from_mode(0o644))
 }
@@ -116,7 +116,7 @@ fn command(args: &Args) -> String {
 }
 
 /// A word as a shell takes it.
-fn quoted(word: &str) -> String {
+pub(crate) fn quoted(word: &str) -> String {
     let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./,:+@%=".contains(letter);
     if !word.is_empty() && word.chars().all(plain) {
         word.into()

@@ -12,12 +12,12 @@ use halcyon_sim::trace::{self, Selection, TraceSet, generator};
 use super::Args;
 
 /// The host that is simulated when none is described.
-const TWO_SOCKET: &str = include_str!("../../../../examples/hosts/two-socket.toml");
+pub(crate) const TWO_SOCKET: &str = include_str!("../../../../examples/hosts/two-socket.toml");
 
 /// No description of a host or of VMs is larger.
 const MOST_BYTES: u64 = 16 << 20;
 
-pub(super) fn hours(text: &str) -> Result<Duration, String> {
+pub(crate) fn hours(text: &str) -> Result<Duration, String> {
     let hours: f64 = text.parse().map_err(|_| format!("`{text}` is not a number of hours"))?;
     if !(0.05..=8760.0).contains(&hours) {
         return Err("must be from 0.05 to 8760 hours".into());
@@ -25,7 +25,7 @@ pub(super) fn hours(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_secs_f64(hours * 3600.0))
 }
 
-pub(super) fn load(text: &str) -> Result<f64, String> {
+pub(crate) fn load(text: &str) -> Result<f64, String> {
     let load: f64 = text.parse().map_err(|_| format!("`{text}` is not a share"))?;
     if load > 0.0 && load <= 4.0 { Ok(load) } else { Err("must be above 0 and at most 4".into()) }
 }
@@ -81,7 +81,7 @@ fn vms(args: &Args, specs: Option<&[VmSpec]>) -> usize {
 }
 
 /// Reads a text file that a person wrote, and not more of it than such a file can have.
-fn read_text(path: &Path) -> Result<String> {
+pub(crate) fn read_text(path: &Path) -> Result<String> {
     use std::io::Read;
     let tried = || format!("cannot read {}", path.display());
     let mut bytes = Vec::new();

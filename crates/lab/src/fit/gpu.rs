@@ -7,7 +7,7 @@ use halcyon_model::profile::GpuResponse;
 use halcyon_model::units::ByteSize;
 
 use super::FitFault;
-use super::numbers::rounded;
+use super::numbers::share;
 use super::table::{GPU_TABLE, GpuRow};
 
 /// Compute slices of the GPU that was measured.
@@ -46,10 +46,10 @@ pub(super) fn fit(name: &str, rows: &[GpuRow]) -> Result<GpuFit, FitFault> {
         .collect();
     let [compute, bandwidth] = shares(&smaller);
     let memory = chosen.iter().map(|row| row.mig_memory_gb).min().unwrap_or(0);
-    let bandwidth = rounded(bandwidth);
+    let bandwidth = share(bandwidth);
     let response = GpuResponse {
         whole: WHOLE,
-        fixed: rounded((1.0 - compute - bandwidth).clamp(0.0, 1.0 - bandwidth)),
+        fixed: share((1.0 - compute - bandwidth).clamp(0.0, 1.0 - bandwidth)),
         bandwidth,
         memory: ByteSize::new(u64::from(memory) * 1_000_000_000),
     };

@@ -7,6 +7,11 @@ pub(super) fn rounded(number: f64) -> f64 {
     format!("{number:.5e}").parse().unwrap_or(number)
 }
 
+/// Rounded to six decimals, so that shares that add up to one still do.
+pub(super) fn share(number: f64) -> f64 {
+    libm::round(number * 1e6) / 1e6
+}
+
 /// Median and worst of absolute errors, to four significant digits; nothing of none.
 pub(super) fn spread(errors: &[f64]) -> Option<FitError> {
     let mut sorted = errors.to_vec();

@@ -5,6 +5,7 @@
 //! from outside is escaped, long series are thinned out to a fixed number of points, and the same runs give
 //! the same bytes but for the decision times.
 
+mod bench;
 mod data;
 mod fabric;
 mod footnotes;
@@ -25,6 +26,7 @@ use std::fmt::Write;
 use crate::compare::Comparison;
 use crate::run::RunResult;
 use crate::scenario::Scenario;
+pub use bench::bench_html;
 use markup::escape;
 use view::View;
 
@@ -37,7 +39,7 @@ const SCRIPT: &str = include_str!("script.js");
 pub fn html(scenario: &Scenario, comparison: &Comparison, runs: &[RunResult], command: &str) -> String {
     let view = View::new(scenario, comparison, runs);
     let mut out = String::with_capacity(1 << 20);
-    head(&mut out, &view);
+    head(&mut out, view.scenario.topology.name());
     headline::write(&mut out, &view);
     table::write(&mut out, &view);
     if view.shown.is_empty() {
@@ -52,16 +54,20 @@ pub fn html(scenario: &Scenario, comparison: &Comparison, runs: &[RunResult], co
         notes::write(&mut out, &view);
     }
     footnotes::write(&mut out, &view, command);
-    let _ = write!(
-        out,
-        "</main>\n<script type=\"application/json\" id=\"data\">{}</script>\n<script>\n{SCRIPT}</script>\n</body>\n</html>\n",
-        data::json(&view)
-    );
+    tail(&mut out, &data::json(&view));
     out
 }
 
-fn head(out: &mut String, view: &View<'_>) {
-    let title = escape(view.scenario.topology.name());
+/// What the page ends with; the script works on `data`.
+fn tail(out: &mut String, data: &str) {
+    let _ = write!(
+        out,
+        "</main>\n<script type=\"application/json\" id=\"data\">{data}</script>\n<script>\n{SCRIPT}</script>\n</body>\n</html>\n"
+    );
+}
+
+fn head(out: &mut String, title: &str) {
+    let title = escape(title);
     let _ = write!(
         out,
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n\

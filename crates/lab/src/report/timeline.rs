@@ -56,6 +56,10 @@ pub(super) fn write(out: &mut String, view: &View<'_>) {
     out.push_str("<div class=\"plot tall\" id=\"timeline-plot\">");
     plot(out, view, &lines, &scale);
     labels(out, view, &lines, &scale);
+    for (number, (from, to)) in (1..).zip(&view.spans) {
+        let left = scale.x(f64::midpoint(*from, *to)) / 10.0;
+        let _ = write!(out, "<b class=\"moment-number\" style=\"left:{left:.2}%\">{number}</b>");
+    }
     out.push_str("<div class=\"cursor\" hidden=\"\"></div></div>\n");
     out.push_str(&time_axis(scale.seconds));
     out.push_str(
@@ -101,6 +105,14 @@ fn plot(out: &mut String, view: &View<'_>, lines: &[Line], scale: &Scale) {
          <path d=\"M0 30L6 0\" class=\"hatch\"/></pattern></defs>",
         describe(view)
     );
+    for (from, to) in &view.spans {
+        let (from, to) = (scale.x(*from), scale.x(*to));
+        let _ = write!(
+            out,
+            "<rect class=\"moment-band\" x=\"{from:.1}\" y=\"0\" width=\"{:.1}\" height=\"1000\"/>",
+            to - from
+        );
+    }
     for value in y_ticks(scale) {
         let y = scale.y(value);
         let _ = write!(out, "<path class=\"grid\" d=\"M0 {y:.1}H1000\"/>");

@@ -31,6 +31,8 @@ pub(super) struct View<'a> {
     pub(super) base: usize,
     /// Positions of the VMs, those that gain most first.
     pub(super) order: Vec<usize>,
+    /// Times that are marked in figures, in seconds.
+    pub(super) spans: Vec<(f64, f64)>,
 }
 
 /// The colour of a policy among others.
@@ -57,7 +59,8 @@ impl<'a> View<'a> {
             .filter(|index| shown.len() == 1 || !matches!(shown[*index].name, "static" | "clairvoyant"));
         let utility = |index: usize| shown[index].run.score.utility;
         let chosen = candidates.max_by(|a, b| utility(*a).total_cmp(&utility(*b))).unwrap_or(base);
-        let mut view = Self { scenario, comparison, shown, chosen, base, order: Vec::new() };
+        let mut view =
+            Self { scenario, comparison, shown, chosen, base, order: Vec::new(), spans: Vec::new() };
         let mut order: Vec<usize> = (0..scenario.guests.len()).collect();
         order.sort_by(|a, b| view.gain(chosen, *b).total_cmp(&view.gain(chosen, *a)).then(a.cmp(b)));
         view.order = order;
@@ -78,8 +81,13 @@ impl<'a> View<'a> {
 
     /// Mean utility of a VM under a policy; one where nothing is known of it.
     pub(super) fn utility(&self, policy: usize, vm: usize) -> f64 {
-        let shown = self.shown.get(policy);
-        shown.and_then(|shown| shown.run.score.vms.get(vm)).map_or(1.0, |(_, score)| score.mean())
+        let id = self.scenario.guests[vm].spec.id;
+        let Some(shown) = self.shown.get(policy) else { return 1.0 };
+        // VMs that come and go are not in the order of the scenario.
+        let scores = &shown.run.score.vms;
+        let found = scores.get(vm).filter(|(known, _)| *known == id);
+        let found = found.or_else(|| scores.iter().find(|(known, _)| *known == id));
+        found.map_or(1.0, |(_, score)| score.mean())
     }
 
     /// What a VM gains under a policy.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use halcyon_model::{ByteSize, Topology};
+use halcyon_model::{ByteSize, Objective, Topology, VmSpec};
 use halcyon_sim::Guest;
 use rand_pcg::Pcg32;
 
@@ -81,7 +81,7 @@ pub fn default_vms(topology: &Topology) -> usize {
 pub(super) fn live(guests: &mut [Guest], draw: &Draw) {
     let mut random = stream(draw.seed, 2);
     for guest in guests {
-        let latency = matches!(guest.spec.objective, halcyon_model::Objective::Latency { .. });
+        let latency = matches!(guest.spec.objective, Objective::Latency { .. });
         let (signal, churns) = (uniform(&mut random), uniform(&mut random));
         guest.signal = latency && signal < draw.signal;
         let stay = stay(draw.duration.as_secs_f64(), &mut random);
@@ -89,11 +89,15 @@ pub(super) fn live(guests: &mut [Guest], draw: &Draw) {
             (guest.arrives, guest.leaves) = stay;
         }
         // What a VM must have plugged in before it boots is there from the start.
-        let plugged = guest.spec.devices.iter().any(|wish| wish.count.reservation > 0);
-        if plugged || guest.spec.gpu_slices.reservation > 0 {
+        if plugged(&guest.spec) {
             guest.arrives = Duration::ZERO;
         }
     }
+}
+
+/// Whether a VM must have something plugged in when it boots.
+pub(super) fn plugged(spec: &VmSpec) -> bool {
+    spec.gpu_slices.reservation > 0 || spec.devices.iter().any(|wish| wish.count.reservation > 0)
 }
 
 /// Arrives late, leaves early, or both, to the second.

@@ -5,6 +5,7 @@ mod file;
 mod gpus;
 mod kinds;
 mod lots;
+mod outline;
 mod series;
 mod sizes;
 mod sketch;
@@ -24,6 +25,7 @@ use halcyon_sim::{Guest, Parameters, SimHost};
 pub use draw::{Draw, default_vms};
 pub use file::{FileError, MOST_SCENARIO_BYTES, SCHEMA};
 use lots::stream;
+pub use outline::{Course, Devices, Kinds, Objectives, Outline, Resource};
 use series::activity;
 use sizes::{sizes, working_set_factor};
 use sketch::{Sketch, Studio};
@@ -41,7 +43,7 @@ pub struct Scenario {
     pub guests: Vec<Guest>,
     /// What policies may know of the programs that the VMs run.
     pub profiles: Arc<Profiles>,
-    /// What they hold at the start: the static assignment.
+    /// What those hold that are there at the start: the static assignment.
     pub start: Assignment,
     /// The constants of the model.
     pub parameters: Parameters,
@@ -195,7 +197,8 @@ impl Scenario {
         guests: Vec<Guest>,
         draw: Draw,
     ) -> Result<Self, ScenarioError> {
-        let specs: Vec<VmSpec> = guests.iter().map(|guest| guest.spec.clone()).collect();
+        let there = guests.iter().filter(|guest| guest.arrives.is_zero());
+        let specs: Vec<VmSpec> = there.map(|guest| guest.spec.clone()).collect();
         let start = start(&topology, &specs, &capabilities)?;
         Ok(Self {
             source,

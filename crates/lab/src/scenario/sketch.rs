@@ -68,7 +68,9 @@ impl<'a> Studio<'a> {
     ) -> Sketch<'a> {
         let activity = shifted(activity, turn);
         let size = [2.0, 4.0, 4.0, 8.0, 8.0, 16.0][below(random, 6)];
-        let wants_gpu = uniform(random) < self.gpu_share;
+        // A series of GPU use alone is that of a VM with a GPU, where the host has one.
+        let only_gpu = !series.cpu.iter().any(Option::is_some);
+        let wants_gpu = uniform(random) < self.gpu_share || only_gpu && self.gpus.room() > 0;
         let gpu = if wants_gpu { self.gpu_program(random) } else { None };
         let kind = Kind::draw(&activity, gpu.is_some(), random);
         let fed = |(program, share): &(Option<&profile::Application>, GpuShare)| {

@@ -23,6 +23,8 @@ const MOST_PER_INSTRUCTION: f64 = 1e6;
 const MOST_CACHE: f64 = 1e12;
 /// More bytes per second than any memory moves.
 const MOST_TRAFFIC: f64 = 1e14;
+/// By how much shares may add up to more than all, as decimals that were rounded do.
+const ROUNDING: f64 = 1e-9;
 /// Clocks of machines, in cycles per second.
 const CLOCKS: RangeInclusive<f64> = 1e6..=1e11;
 
@@ -209,7 +211,7 @@ impl Numbers<'_> {
         let form = form.get_ref();
         let fixed = self.within("fixed", &form.fixed, 0.0..=1.0)?;
         let bandwidth = self.within("bandwidth", &form.bandwidth, 0.0..=1.0)?;
-        self.element.ensure_at(&form.bandwidth, fixed + bandwidth <= 1.0, || {
+        self.element.ensure_at(&form.bandwidth, fixed + bandwidth <= 1.0 + ROUNDING, || {
             format!("fixed and bandwidth are shares of one time, but add up to {}", fixed + bandwidth)
         })?;
         Ok(GpuResponse {

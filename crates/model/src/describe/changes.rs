@@ -37,7 +37,7 @@ const TYPICAL: [(ChangeKind, [u64; 3], f64, u64); ChangeKind::ALL.len()] = [
     (ChangeKind::Device, [30_000, 400, 400], 1.0, 1),
     (ChangeKind::DeviceBandwidth, [100, 2, 0], 0.0, 1_000_000),
     (ChangeKind::Link, [10_000, 100, 100], 0.1, 1),
-    (ChangeKind::GpuInstance, [30_000, 2_000, 2_000], 1.0, 1),
+    (ChangeKind::GpuInstance, [60_000, 2_000, 5_000], 10.0, 1),
 ];
 
 /// A host on which everything can be changed, as fast and as dear as is typical.

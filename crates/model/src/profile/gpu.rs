@@ -32,7 +32,7 @@ impl GpuResponse {
         if slices == 0 {
             return 0.0;
         }
-        let compute = 1.0 - self.fixed - self.bandwidth;
+        let compute = (1.0 - self.fixed - self.bandwidth).max(0.0);
         let [by_compute, by_memory] = Self::scarcity(self.whole, slices);
         1.0 / (self.fixed + compute * by_compute + self.bandwidth * by_memory)
     }

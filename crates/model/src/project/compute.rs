@@ -3,6 +3,7 @@
 use super::{clamp_wish, fit};
 use crate::assignment::{Assignment, Holding};
 use crate::capability::ChangeKind;
+use crate::ids::SocketId;
 use crate::proposal::VmWish;
 use crate::units::{Bandwidth, MilliCpu};
 use crate::vm::VmSpec;
@@ -42,18 +43,14 @@ pub(super) fn project_compute(world: World<'_>, wishes: &[Option<&VmWish>], targ
     }
 }
 
-/// Moves VMs to the sockets that they wish for, as long as the reservations there fit.
+/// What is firmly taken of a socket: CPU time and memory bandwidth.
+type Firm = (MilliCpu, Bandwidth);
+
+/// Moves VMs to the sockets that they wish for, as long as the reservations there fit. Where they do not
+/// fit any more, because they changed, VMs move without a wish.
 fn place(world: World<'_>, wishes: &[Option<&VmWish>], target: &mut Assignment) {
-    let wishing = |wish: &Option<&VmWish>| wish.and_then(|wish| wish.socket).map(|(socket, _)| socket);
-    if wishes
-        .iter()
-        .zip(&target.holdings)
-        .all(|(wish, held)| wishing(wish).is_none_or(|to| to == held.socket))
-    {
-        return;
-    }
     let sockets = world.topology.sockets();
-    let needs: Vec<_> =
+    let needs: Vec<Firm> =
         world.vms.iter().zip(&target.holdings).map(|(spec, held)| least(world, spec, held)).collect();
     let mut taken = vec![(MilliCpu::ZERO, Bandwidth::ZERO); sockets.len()];
     for (need, holding) in needs.iter().zip(&target.holdings) {
@@ -61,21 +58,65 @@ fn place(world: World<'_>, wishes: &[Option<&VmWish>], target: &mut Assignment) 
         *here = (here.0 + need.0, here.1 + need.1);
     }
     for ((need, wish), holding) in needs.iter().zip(wishes).zip(&mut target.holdings) {
-        let Some(to) = wishing(wish).filter(|to| to.index() < sockets.len() && *to != holding.socket) else {
+        let wished = wish.and_then(|wish| wish.socket).map(|(socket, _)| socket);
+        let Some(to) = wished.filter(|to| to.index() < sockets.len() && *to != holding.socket) else {
             continue;
         };
-        let after = (taken[to.index()].0 + need.0, taken[to.index()].1 + need.1);
-        if after.0 <= sockets[to.index()].cpu() && after.1 <= world.topology.memory_bandwidth(to) {
-            let here = &mut taken[holding.socket.index()];
-            *here = (here.0.saturating_sub(need.0), here.1.saturating_sub(need.1));
-            taken[to.index()] = after;
-            holding.socket = to;
+        if fits(world, to, taken[to.index()], *need) {
+            change_sockets(&mut taken, holding, to, *need);
+        }
+    }
+    for socket in sockets {
+        while !fits(world, socket.id, taken[socket.id.index()], Firm::default()) {
+            let Some((position, to)) = leaves(world, target, &needs, &taken, socket.id) else { break };
+            change_sockets(&mut taken, &mut target.holdings[position], to, needs[position]);
         }
     }
 }
 
+fn fits(world: World<'_>, socket: SocketId, taken: Firm, need: Firm) -> bool {
+    taken.0 + need.0 <= world.topology.sockets()[socket.index()].cpu()
+        && taken.1 + need.1 <= world.topology.memory_bandwidth(socket)
+}
+
+fn change_sockets(taken: &mut [Firm], holding: &mut Holding, to: SocketId, need: Firm) {
+    let here = &mut taken[holding.socket.index()];
+    *here = (here.0.saturating_sub(need.0), here.1.saturating_sub(need.1));
+    let there = &mut taken[to.index()];
+    *there = (there.0 + need.0, there.1 + need.1);
+    holding.socket = to;
+}
+
+/// Who moves from a socket whose reservations do not fit, and where to: the least of those that make room
+/// enough, else the largest that another socket has room for.
+fn leaves(
+    world: World<'_>,
+    target: &Assignment,
+    needs: &[Firm],
+    taken: &[Firm],
+    socket: SocketId,
+) -> Option<(usize, SocketId)> {
+    let here = taken[socket.index()];
+    let enough = |need: Firm| {
+        let left = (here.0.saturating_sub(need.0), here.1.saturating_sub(need.1));
+        fits(world, socket, left, Firm::default())
+    };
+    let others = |need: Firm| {
+        let all = (0..taken.len()).map(SocketId::at).filter(move |to| *to != socket);
+        all.filter(move |to| fits(world, *to, taken[to.index()], need))
+            .min_by_key(|to| (taken[to.index()].0, to.index()))
+    };
+    let members = (0..needs.len()).filter(|position| target.holdings[*position].socket == socket);
+    let mut can: Vec<(usize, SocketId)> = members
+        .filter(|position| needs[*position] != Firm::default())
+        .filter_map(|position| Some((position, others(needs[position])?)))
+        .collect();
+    can.sort_by_key(|(position, _)| (needs[*position], *position));
+    can.iter().find(|(position, _)| enough(needs[*position])).or(can.last()).copied()
+}
+
 /// The least that a VM can be brought down to: what cannot be changed on this host has to fit as it is.
-fn least(world: World<'_>, spec: &VmSpec, held: &Holding) -> (MilliCpu, Bandwidth) {
+fn least(world: World<'_>, spec: &VmSpec, held: &Holding) -> Firm {
     let cpu = if world.capabilities.allows(ChangeKind::Cpu) { spec.cpu.reservation } else { held.cpu.share };
     let changeable = world.capabilities.allows(ChangeKind::MemoryBandwidth);
     let bandwidth = if changeable { spec.memory_bandwidth.reservation } else { held.memory_bandwidth.share };

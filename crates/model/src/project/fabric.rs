@@ -198,8 +198,9 @@ pub(super) fn project_device_bandwidth(
         // A device that changes hands starts at its new owner's reservation, free to use what is idle.
         let start =
             if fresh { Grant { share: bounds.reservation, ceiling: bounds.limit } } else { held.bandwidth };
-        let wish = wishes[index].filter(|_| fresh || granularity.is_some());
-        place.bandwidth = clamp_wish(wish, start, bounds, granularity.unwrap_or(1));
+        if fresh || granularity.is_some() {
+            place.bandwidth = clamp_wish(wishes[index], start, bounds, granularity.unwrap_or(1));
+        }
         changed |= place.bandwidth != held.bandwidth;
     }
     if changed {

@@ -5,6 +5,7 @@ use crate::assignment::{Assignment, Holding};
 use crate::capability::ChangeKind;
 use crate::ids::NodeId;
 use crate::proposal::{MemoryWish, VmWish};
+use crate::topology::MemoryNode;
 use crate::units::ByteSize;
 use crate::vm::{Bounds, VmSpec};
 use crate::world::World;
@@ -12,6 +13,7 @@ use crate::world::World;
 type Memory = Vec<(NodeId, ByteSize)>;
 
 pub(super) fn project_memory(world: World<'_>, wishes: &[Option<&VmWish>], target: &mut Assignment) {
+    settle(world, target);
     let before: Vec<Memory> = target.holdings.iter().map(|holding| holding.memory.clone()).collect();
     let clamped = |((spec, wish), holding): ((&VmSpec, &Option<&VmWish>), &Holding)| {
         clamp_memory(world, wish.as_ref()?.memory.as_ref()?, spec.memory, holding)
@@ -38,6 +40,71 @@ pub(super) fn project_memory(world: World<'_>, wishes: &[Option<&VmWish>], targe
             return;
         }
         dropped.into_iter().for_each(|position| wished[position] = None);
+    }
+}
+
+/// Moves what is held into bounds that changed: what is too much is given up, the farthest first; what is
+/// missing comes from what is free, then from those who hold more than their reservations.
+fn settle(world: World<'_>, target: &mut Assignment) {
+    let all = || world.vms.iter().map(|spec| spec.memory);
+    if all().zip(&target.holdings).all(|(bounds, holding)| bounds.contains(holding.total_memory())) {
+        return;
+    }
+    for (bounds, holding) in all().zip(&mut target.holdings) {
+        let mut excess = holding.total_memory().saturating_sub(bounds.limit.max(bounds.reservation));
+        for node in world.topology.nearest_nodes(holding.socket).iter().rev() {
+            let held = holding.memory_on(*node);
+            let cut = excess.min(held);
+            holding.set_memory(*node, held.saturating_sub(cut));
+            excess = excess.saturating_sub(cut);
+        }
+    }
+    let mut free: Vec<ByteSize> = world.topology.nodes().iter().map(MemoryNode::available).collect();
+    for (node, size) in target.holdings.iter().flat_map(|holding| &holding.memory) {
+        free[node.index()] = free[node.index()].saturating_sub(*size);
+    }
+    for (position, bounds) in all().enumerate() {
+        let missing = bounds.reservation.saturating_sub(target.holdings[position].total_memory());
+        if !missing.is_zero() {
+            make_up(world, target, &mut free, position, missing);
+        }
+    }
+}
+
+/// Gives a VM the memory that it is to have at least.
+fn make_up(
+    world: World<'_>,
+    target: &mut Assignment,
+    free: &mut [ByteSize],
+    position: usize,
+    mut missing: ByteSize,
+) {
+    let nearest = world.topology.nearest_nodes(target.holdings[position].socket);
+    for node in nearest {
+        let part = missing.min(free[node.index()]);
+        free[node.index()] = free[node.index()].saturating_sub(part);
+        missing = missing.saturating_sub(part);
+        let holding = &mut target.holdings[position];
+        holding.set_memory(*node, holding.memory_on(*node) + part);
+    }
+    for node in nearest {
+        if missing.is_zero() {
+            return;
+        }
+        let mut givers: Vec<(usize, ByteSize)> = (0..world.vms.len())
+            .map(|giver| (giver, spare(world, target, giver, *node)))
+            .filter(|(giver, spare)| *giver != position && !spare.is_zero())
+            .collect();
+        givers.sort_by_key(|(giver, spare)| (std::cmp::Reverse(*spare), *giver));
+        for (giver, spare) in givers {
+            let part = missing.min(spare);
+            missing = missing.saturating_sub(part);
+            for (position, more) in [(giver, false), (position, true)] {
+                let holding = &mut target.holdings[position];
+                let held = holding.memory_on(*node);
+                holding.set_memory(*node, if more { held + part } else { held.saturating_sub(part) });
+            }
+        }
     }
 }
 

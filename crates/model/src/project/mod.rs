@@ -3,7 +3,8 @@
 //! Wishes are moved into each VM's bounds; where a socket, node or link is asked for more than it has,
 //! what exceeds the reservations is scaled down alike; a discrete wish that cannot be is left out. For
 //! any proposal, garbage included, the result keeps every rule of the checker, provided that what is
-//! held now keeps them.
+//! held now keeps them. Bounds may have changed since: CPU time, memory bandwidth, memory, the bandwidth
+//! of devices and GPU slices are moved into them without a wish, as far as there is room.
 //!
 //! What is wished for is rounded down to the granularity of its control, with two exceptions: a bound
 //! wins over the granularity, and a wish for exactly what is held is not rounded, so that wishing for
@@ -23,7 +24,7 @@ use crate::world::World;
 
 /// Projects a proposal to a feasible assignment.
 ///
-/// `held` must be feasible. The families in `frozen` stay as they are, as does everything that
+/// `held` must be feasible, but for bounds that changed since. The families in `frozen` stay as they are, as does everything that
 /// `world.capabilities` cannot change. Costs O(VMs + devices × depth of the fabric) for each socket and
 /// memory node, of which there are few; where wishes for memory do not fit, twice per node more at most.
 #[must_use]
@@ -86,14 +87,22 @@ quantity!(MilliCpu);
 quantity!(ByteSize);
 quantity!(Bandwidth);
 
-/// A wish within bounds; a wish that is not a number changes nothing.
+/// What is held, moved into bounds that may have changed since.
+fn clamp_held<T: Quantity>(held: Grant<T>, bounds: Bounds<T>) -> Grant<T> {
+    let share = bounds.clamp(held.share);
+    Grant { share, ceiling: bounds.clamp(held.ceiling).max(share) }
+}
+
+/// A wish within bounds; a wish that is not a number is none.
 fn clamp_wish<T: Quantity>(
     wish: Option<&Wish>,
     held: Grant<T>,
     bounds: Bounds<T>,
     granularity: u64,
 ) -> Grant<T> {
-    let Some(wish) = wish.filter(|wish| !wish.share.is_nan() && !wish.ceiling.is_nan()) else { return held };
+    let Some(wish) = wish.filter(|wish| !wish.share.is_nan() && !wish.ceiling.is_nan()) else {
+        return clamp_held(held, bounds);
+    };
     let share = bounds.clamp(round_wish(wish.share, held.share, granularity));
     let ceiling = bounds.clamp(round_wish(wish.ceiling, held.ceiling, 1)).max(share);
     Grant { share, ceiling }

@@ -56,7 +56,38 @@ fn restore_used_classes(target: &mut Assignment, before: &[Option<Vec<CacheMask>
     }
 }
 
+/// Who holds more slices than it may have any more gives instances back, the smallest of those that will
+/// do, as long as it keeps its reservation.
+fn give_back(world: World<'_>, target: &mut Assignment) {
+    let compute = |instance: &GpuInstance| {
+        let gpu = world.topology.gpus().get(instance.gpu.index());
+        let profile = gpu.and_then(|gpu| gpu.profiles.get(instance.profile as usize));
+        profile.map_or(0, |profile| profile.compute)
+    };
+    if target.gpu_instances.is_empty() {
+        return;
+    }
+    for spec in world.vms {
+        let mut owned: Vec<GpuInstance> =
+            target.gpu_instances.iter().filter(|instance| instance.owner == spec.id).copied().collect();
+        let mut held = owned.iter().map(compute).fold(0, u32::saturating_add);
+        owned.sort_by_key(|instance| (compute(instance), *instance));
+        while held > spec.gpu_slices.limit {
+            let left = |instance: &GpuInstance| held - compute(instance);
+            let does = |instance: &&GpuInstance| spec.gpu_slices.contains(left(instance));
+            let can = |instance: &&GpuInstance| {
+                compute(instance) > 0 && left(instance) >= spec.gpu_slices.reservation
+            };
+            let Some(gone) = owned.iter().find(does).or(owned.iter().rfind(can)).copied() else { break };
+            held -= compute(&gone);
+            owned.retain(|instance| *instance != gone);
+            target.gpu_instances.retain(|instance| *instance != gone);
+        }
+    }
+}
+
 pub(super) fn project_gpus(world: World<'_>, proposal: &Proposal, target: &mut Assignment) {
+    give_back(world, target);
     let Some((instances, _)) = &proposal.gpu_instances else { return };
     let mut wanted = instances.clone();
     wanted.sort_unstable();

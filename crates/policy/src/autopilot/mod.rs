@@ -14,6 +14,9 @@
 //!   lower quota would only take what the kernel gives away for nothing.
 //! - Where recommendations exceed the socket or the host, they are cut by weight, max-min. What is in
 //!   excess of all of them is handed out by weight.
+//! - A latency-critical VM is recommended at least one core, up to its limit. Borg lets serving jobs run
+//!   before batch jobs whatever their limits are; here a share is all that they have against others, and a
+//!   request that comes rarely still runs on one core. Without this, the policy is worse than no policy.
 //! - Until something was seen of a VM, its own limit is what is recommended, as the paper does for new
 //!   jobs.
 //!
@@ -92,6 +95,9 @@ pub struct AutopilotTuning {
     pub cpu: ByObjective,
     /// What is recommended for memory.
     pub memory: ByObjective,
+    /// What is recommended at least for VMs with a latency objective, in thousandths of a core, up to
+    /// their limits. A choice.
+    pub least_latency_cpu: f64,
     /// What is added, as a share of it; the paper has 10 to 15 %.
     pub margin: f64,
     /// For how long the largest recommendation stands.
@@ -118,6 +124,7 @@ impl Default for AutopilotTuning {
                 throughput: Statistic::Percentile(0.98),
                 best_effort: Statistic::Percentile(0.60),
             },
+            least_latency_cpu: 1000.0,
             margin: 0.15,
             hold: Duration::from_secs(3600),
             dead_band: 0.05,
@@ -184,7 +191,11 @@ impl Usage {
             Statistic::Peak => self.cpu.percentile(1.0, false),
         }?;
         self.cpu_limit.push(now, found * (1.0 + tuning.margin), now.saturating_sub(tuning.hold));
-        self.cpu_limit.max()
+        let foot = match objective {
+            Objective::Latency { .. } => tuning.least_latency_cpu,
+            Objective::Throughput | Objective::BestEffort => 0.0,
+        };
+        self.cpu_limit.max().map(|limit| limit.max(foot))
     }
 
     fn recommend_memory(

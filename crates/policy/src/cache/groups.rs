@@ -16,7 +16,7 @@ pub(crate) struct Group {
 /// `most`, as cost least by the curves. Where there are no more occupants than that, one group for each
 /// is among what is tried.
 ///
-/// Costs O(occupants × ways × groups) for each number of groups tried, of which there are log2 of `most`.
+/// Costs O(occupants × ways × groups) for each number of groups tried, of which there are log4 of `most`.
 pub(crate) fn divide_among(
     occupants: &[Occupant],
     geometry: &Geometry,
@@ -27,7 +27,7 @@ pub(crate) fn divide_among(
     let most = most.min(geometry.most_groups(ways)).min(occupants.len()).max(1);
     let shapes = shapes(occupants, geometry, cost);
     let mut best: Option<(f64, Vec<Group>)> = None;
-    let mut counts: Vec<usize> = std::iter::successors(Some(2), |count| Some(count * 2))
+    let mut counts: Vec<usize> = std::iter::successors(Some(2), |count| Some(count * 4))
         .take_while(|count| *count < most)
         .chain([most])
         .collect();

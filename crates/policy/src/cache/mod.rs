@@ -140,13 +140,29 @@ fn share_out(members: &[Occupant], bytes: f64, parts: &mut Vec<f64>, rounds: u32
         for (part, inserted) in parts.iter_mut().zip(&inserts) {
             *part = 0.5 * *part + 0.5 * bytes * inserted / whole;
         }
+        fill_up(members, bytes, parts);
+    }
+}
+
+/// What a program cannot fill goes to the others, in proportion to what they have.
+fn fill_up(members: &[Occupant], bytes: f64, parts: &mut [f64]) {
+    let most = |member: &Occupant| member.response.footprint.unwrap_or(f64::INFINITY);
+    let (mut full, mut rest) = (0.0, 0.0);
+    for (member, part) in members.iter().zip(parts.iter()) {
+        if *part >= most(member) { full += most(member) } else { rest += part }
+    }
+    if full > 0.0 {
+        let scale = if rest > 0.0 { ((bytes - full) / rest).max(1.0) } else { 1.0 };
+        for (member, part) in members.iter().zip(parts.iter_mut()) {
+            *part = if *part >= most(member) { most(member) } else { *part * scale };
+        }
     }
 }
 
 /// What it costs its members to share `ways`.
 fn cost_of(members: &[Occupant], ways: u32, geometry: &Geometry, cost: Cost) -> f64 {
     let mut parts = Vec::new();
-    share_out(members, f64::from(ways) * geometry.way_bytes, &mut parts, 16);
+    share_out(members, f64::from(ways) * geometry.way_bytes, &mut parts, 8);
     members.iter().zip(&parts).map(|(member, part)| cost(member, *part)).sum()
 }
 
@@ -156,9 +172,28 @@ fn curve_of(members: &[Occupant], geometry: &Geometry, cost: Cost) -> Vec<f64> {
     let mut at = |ways: u32| {
         let bytes = f64::from(ways) * geometry.way_bytes;
         // From one number of ways to the next the balance hardly moves.
-        share_out(members, bytes, &mut parts, if ways == 1 { 12 } else { 3 });
+        share_out(members, bytes, &mut parts, if ways == 1 { 8 } else { 2 });
         members.iter().zip(&parts).map(|(member, part)| cost(member, *part)).sum()
     };
     let curve = (1..=geometry.ways).map(&mut at).collect::<Vec<f64>>();
     std::iter::once(members.iter().map(|member| cost(member, 0.0)).sum()).chain(curve).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn occupant(cores: f64, footprint: Option<f64>) -> Occupant {
+        let response = CacheResponse { footprint, ..CacheResponse::flat(1e9) };
+        Occupant { position: 0, cores, known: true, response }
+    }
+
+    #[test]
+    fn each_has_as_much_as_it_inserts_and_no_more_than_it_can_fill() {
+        let mut parts = Vec::new();
+        share_out(&[occupant(1.0, None), occupant(3.0, None)], 80.0, &mut parts, 40);
+        assert!((parts[0] - 20.0).abs() < 1e-6 && (parts[1] - 60.0).abs() < 1e-6, "{parts:?}");
+        share_out(&[occupant(1.0, None), occupant(3.0, Some(30.0))], 80.0, &mut parts, 40);
+        assert!((parts[0] - 50.0).abs() < 1e-6 && (parts[1] - 30.0).abs() < 1e-6, "{parts:?}");
+    }
 }

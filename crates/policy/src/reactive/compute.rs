@@ -28,7 +28,9 @@ impl Reactive {
                     Objective::Latency { .. } => limit.min(1000.0),
                     _ => 0.02 * limit,
                 };
-                Claim { weight: self.weight(spec), least, most: need.max(foot).clamp(least, limit) }
+                let rank =
+                    self.foresight.as_ref().map_or(1.0, |known| known.rank(position, view.snapshot.at));
+                Claim { weight: self.weight(spec) * rank, least, most: need.max(foot).clamp(least, limit) }
             },
         );
         for (position, (wish, share)) in wishes.iter_mut().zip(shares).enumerate() {

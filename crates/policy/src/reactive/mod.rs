@@ -6,11 +6,13 @@
 
 mod compute;
 mod fabric;
+mod gpu;
 mod memory;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use halcyon_model::{DeviceId, HostTime, Objective, Proposal, VmSpec, VmWish};
+use halcyon_model::{DeviceId, HostTime, Objective, Proposal, VmId, VmSpec, VmWish, World};
 
 use crate::common::hand_out_devices;
 use crate::{Policy, View};
@@ -43,6 +45,8 @@ pub struct Tuning {
     pub placement_pace: Duration,
     /// How often a device may move, or lanes.
     pub fabric_pace: Duration,
+    /// How often GPU slices are looked at.
+    pub gpu_pace: Duration,
 }
 
 impl Default for Tuning {
@@ -58,6 +62,7 @@ impl Default for Tuning {
             memory_pace: Duration::from_secs(5),
             placement_pace: Duration::from_secs(30),
             fabric_pace: Duration::from_secs(60),
+            gpu_pace: Duration::from_secs(60),
         }
     }
 }
@@ -69,6 +74,14 @@ pub trait Foresight: std::fmt::Debug + Send {
 
     /// Its largest working set between two moments, in bytes.
     fn working_set(&self, position: usize, from: HostTime, to: HostTime) -> f64;
+
+    /// Takes note of the VMs that are there, by which positions are meant from now on.
+    fn follow(&mut self, _world: World<'_>) {}
+
+    /// How much it counts where CPU time is short, as a factor of its weight.
+    fn rank(&self, _position: usize, _now: HostTime) -> f64 {
+        1.0
+    }
 }
 
 /// The hand-made controller.
@@ -79,10 +92,13 @@ pub struct Reactive {
     memory_at: Option<HostTime>,
     placement_at: Option<HostTime>,
     fabric_at: Option<HostTime>,
+    gpu_at: Option<HostTime>,
     /// Whether the VMs of each socket are throttled for its memory channels.
     throttled: Vec<bool>,
     /// When each device last moved.
     moved_at: Vec<Option<HostTime>>,
+    /// When the GPU slices of a VM last changed, as long as that matters.
+    resliced_at: BTreeMap<VmId, HostTime>,
 }
 
 impl Reactive {
@@ -134,6 +150,9 @@ impl Policy for Reactive {
         proposal.vms =
             view.world.vms.iter().map(|spec| VmWish { vm: spec.id, ..VmWish::default() }).collect();
         let now = view.snapshot.at;
+        if let Some(foresight) = &mut self.foresight {
+            foresight.follow(view.world);
+        }
         let expected: Vec<_> =
             (0..view.world.vms.len()).map(|position| self.expected_cpu(view, position)).collect();
         self.divide_cpu(view, &expected, &mut proposal.vms);
@@ -149,6 +168,9 @@ impl Policy for Reactive {
             self.move_device(view, &mut proposal.devices);
             proposal.device_bandwidth = crate::fixed::open_devices(view, halcyon_model::Reason::Fit);
             self.move_lanes(view, &mut proposal.links);
+        }
+        if self.slices_are_due(view) {
+            self.move_slices(view, &mut proposal);
         }
         proposal.vms.retain(|wish| *wish != VmWish { vm: wish.vm, ..VmWish::default() });
         proposal

@@ -7,7 +7,7 @@ pub(crate) mod random;
 use std::sync::Arc;
 use std::time::Duration;
 
-use halcyon_model::profile::{Application, CacheResponse, Profiles, Response};
+use halcyon_model::profile::{Application, CacheResponse, Fit, Profiles, Response};
 use halcyon_model::topology::{Cache, MemoryKind, MemoryNode, Parts, Socket};
 use halcyon_model::{
     Assignment, Bandwidth, Bounds, ByteSize, CacheMask, Capabilities, DeviceHolding, Families, Generation,
@@ -70,6 +70,7 @@ pub(crate) fn vm(id: u32) -> VmSpec {
 /// A program of which `most` misses fall to `least` around `half` MiB of cache.
 pub(crate) fn program(name: &str, least: f64, most: f64, half_mib: f64, steepness: f64) -> Application {
     let cache = CacheResponse {
+        limit_misses: least,
         least_misses: least,
         most_misses: most,
         half: half_mib * 1024.0 * 1024.0,
@@ -78,9 +79,10 @@ pub(crate) fn program(name: &str, least: f64, most: f64, half_mib: f64, steepnes
         cycles_per_miss: 60.0,
         bytes_per_miss: 64.0,
         clock: 2.5e9,
+        footprint: None,
     };
-    let response = Response { cache, gpu: None, paging: None };
-    Application { name: name.into(), source: "made up".into(), response }
+    let response = Response { cache, ..Response::flat(0.0) };
+    Application { name: name.into(), source: "made up".into(), response, fit: Fit::default() }
 }
 
 /// A VM that runs one of the programs of a bench.

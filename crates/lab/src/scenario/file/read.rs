@@ -16,6 +16,7 @@ use super::form::{HeadForm, LifeForm, OneForm, SeedForm};
 use super::model::FIGURES;
 use super::sections::{Part, RunPart, Sections};
 use super::{FileError, MOST_SCENARIO_BYTES, SCHEMA, parts, wrong};
+use crate::scenario::draw::plugged;
 use crate::scenario::{Draw, Scenario};
 
 /// A year.
@@ -183,6 +184,12 @@ fn live(guest: &mut Guest, form: &LifeForm) -> Result<(), Complaint> {
     guest.arrives = time("arrives_s", &form.arrives_s)?.unwrap_or_default();
     guest.leaves = time("leaves_s", &form.leaves_s)?;
     guest.signal = form.signal.unwrap_or(false);
+    if let Some(value) = form.arrives_s.as_ref().filter(|_| !guest.arrives.is_zero() && plugged(&guest.spec))
+    {
+        let problem = "arrives later, but reserves devices or GPU slices, which are plugged in before a VM boots; \
+                       let it be there from the start, or reserve none";
+        return Err(Complaint::at(value, problem));
+    }
     match &form.leaves_s {
         Some(value) if guest.leaves <= Some(guest.arrives) => {
             Err(Complaint::at(value, "leaves before it arrives; let leaves_s be later than arrives_s"))
