@@ -27,8 +27,18 @@ fn a_world_and_a_policy_from_outside_are_benched_as_any_other() {
         return;
     }
     let (world, policy) = (example("world.py"), example("policy.py"));
-    let output =
-        bench(&["--world-cmd", &world, "--policy-cmd", &policy, "--policies", "reactive", "--seeds", "2", "--json", "-"]);
+    let output = bench(&[
+        "--world-cmd",
+        &world,
+        "--policy-cmd",
+        &policy,
+        "--policies",
+        "reactive",
+        "--seeds",
+        "2",
+        "--json",
+        "-",
+    ]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let result: Value = serde_json::from_slice(&output.stdout).expect("nothing but JSON");
     assert_eq!((result["scenarios"].as_u64(), result["cases"][1]["host"].as_str()), (Some(2), Some("toy")));
@@ -45,7 +55,8 @@ fn a_peer_that_goes_wrong_ends_with_1_and_is_named() {
     let message = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{message}");
     assert!(message.contains("status 5") && message.contains("broken"), "{message}");
-    let output = bench(&["--standard", "--no-clairvoyant", "--policy-cmd", "exit 6", "--policies", "reactive"]);
+    let output =
+        bench(&["--standard", "--no-clairvoyant", "--policy-cmd", "exit 6", "--policies", "reactive"]);
     let message = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{message}");
     assert!(message.contains("status 6") && output.stdout.is_empty(), "{message}");
