@@ -6,8 +6,8 @@ use halcyon_control::Stopwatch;
 use halcyon_policy::{NAMES, Policy};
 
 use super::run::BenchError;
+use crate::clairvoyant::policy_by_name;
 use crate::digest::Digest;
-use crate::foresight::policy_by_name;
 use crate::run::{Run, RunError, RunResult};
 use crate::scenario::Scenario;
 
