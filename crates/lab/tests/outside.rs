@@ -11,7 +11,7 @@ use common::{HOUR, Still, scenario};
 use halcyon_hal::StepState;
 use halcyon_lab::RunResult;
 use halcyon_lab::outside::{
-    ExternalPolicy, Limits, Outside, OutsideRunError, PolicyRun, WorldRun, on_world, schemas,
+    ExternalPolicy, Limits, Outside, OutsideRunError, PolicyRun, WorldPlan, WorldRun, schemas,
 };
 use halcyon_model::{MemoryWish, NodeId, Proposal, Reason, VmSpec, VmWish, Wish};
 use halcyon_policy::{Policy, View};
