@@ -7,8 +7,8 @@ library only.
 import json
 import sys
 
-ROOM = 1.5  # what is used, and half as much again
-vms = {}
+ROOM = 2  # twice what is used
+vms, peak = {}, {}
 for line in sys.stdin:
     message = json.loads(line)
     if message["type"] == "world":  # comes first, and again whenever VMs come or go
@@ -22,7 +22,8 @@ for line in sys.stdin:
             continue  # what was not measured stays as it is
         limit = vms[name]["cpu_milli"]["limit"]
         used = rates["cpu_used_milli"] + rates.get("cpu_waited_milli", 0)
-        wish = {"vm": name, "cpu_milli": {"share": used * ROOM}, "reason": {"demand": min(1, used / limit)}}
+        peak[name] = max(used, 0.99 * peak.get(name, 0))  # what it used at most lately
+        wish = {"vm": name, "cpu_milli": {"share": peak[name] * ROOM}, "reason": {"demand": min(1, used / limit)}}
         if "working_set_bytes" in seen:
             # Where it lies already, scaled; what is too much for a node is scaled down by Halcyon.
             have = sum(part["bytes"] for part in held[name]["memory"])

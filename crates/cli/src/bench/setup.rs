@@ -4,7 +4,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use halcyon_lab::Scenario;
+<<<<<<< HEAD
 use halcyon_lab::bench::{self, Entry, WithCommand};
+=======
+use halcyon_lab::bench::{self, Entry};
+use halcyon_lab::outside::EXTERNAL;
+>>>>>>> 257be5ff707ded92b8082ef7c8f7ae6566cf4bce
 
 use super::Args;
 
@@ -26,6 +31,7 @@ pub(super) fn mine(args: &Args) -> Option<WithCommand> {
 /// The policies to run, each once, in the order of reports; or what is wrong with the names.
 pub(super) fn policies(args: &Args) -> Result<Vec<String>, String> {
     let mut known = bench::policies();
+<<<<<<< HEAD
     if args.world_cmd.is_some() {
         // Nobody knows the future of a world from outside.
         known.retain(|name| *name != "clairvoyant");
@@ -33,6 +39,11 @@ pub(super) fn policies(args: &Args) -> Result<Vec<String>, String> {
     if args.policy_cmd.is_some() {
         known.insert(known.len() - usize::from(known.last() == Some(&"clairvoyant")), EXTERNAL);
     }
+=======
+    // Nobody knows the future of a world from outside.
+    known.retain(|name| args.world_cmd.is_none() || *name != "clairvoyant");
+    known.extend(args.policy_cmd.as_ref().map(|_| EXTERNAL));
+>>>>>>> 257be5ff707ded92b8082ef7c8f7ae6566cf4bce
     if let Some(name) = args.policies.iter().find(|name| !known.contains(&name.as_str())) {
         return Err(format!("there is no policy `{name}` here; choose from {}", known.join(", ")));
     }
@@ -40,6 +51,8 @@ pub(super) fn policies(args: &Args) -> Result<Vec<String>, String> {
     let runs = |name: &&str| match *name {
         "static" | EXTERNAL => true,
         "clairvoyant" => !args.no_clairvoyant,
+        // Who names a command wants to see it.
+        EXTERNAL => true,
         name => asked(name),
     };
     Ok(known.into_iter().filter(runs).map(str::to_string).collect())

@@ -104,6 +104,16 @@ impl OutsideHost {
         self.inventory.topology.name()
     }
 
+    /// How many VMs there are or were.
+    pub(super) fn ever(&self) -> usize {
+        self.known.len()
+    }
+
+    /// How long the run is to last.
+    pub(super) fn duration(&self) -> Duration {
+        self.duration
+    }
+
     /// Steps begun so far.
     pub(super) fn changes(&self) -> u64 {
         self.changes
