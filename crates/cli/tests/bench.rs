@@ -110,6 +110,46 @@ fn files_are_written_whole_and_the_table_is_for_people() {
     assert!(std::fs::read_to_string(&page).expect("the page is there").starts_with("<!DOCTYPE html>"));
 }
 
+/// A program among the examples, if there is a Python to run it.
+fn example(name: &str) -> Option<String> {
+    let python = Command::new("python3").arg("--version").output();
+    if !python.is_ok_and(|python| python.status.success()) {
+        eprintln!("skipped: there is no python3 to run the example with");
+        return None;
+    }
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/outside").join(name);
+    Some(format!("exec python3 '{}'", path.display()))
+}
+
+#[test]
+fn a_policy_that_is_a_command_stands_beside_the_others() {
+    let Some(command) = example("policy.py") else { return };
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = scenario(folder.path(), "five.toml", 3);
+    let file = file.to_str().expect("a UTF-8 path");
+    let common = ["--scenarios", file, "--policies", "reactive", "--no-clairvoyant"];
+    let json = json(&[&common[..], &["--policy-cmd", &command]].concat());
+    let rows = json["policies"].as_array().expect("rows");
+    let names: Vec<_> = rows.iter().filter_map(|row| row["policy"].as_str()).collect();
+    assert_eq!(names, ["static", "reactive", "external"]);
+    let (code, message) = failure(&[&common[..], &["--policy-cmd", "exit 7"]].concat());
+    assert_eq!(code, Some(1), "{message}");
+    assert!(message.contains("exit 7"), "{message}");
+}
+
+#[test]
+fn a_world_that_is_a_command_takes_the_simulators_place() {
+    let Some(command) = example("world.py") else { return };
+    let json = json(&["--world-cmd", &command, "--seeds", "2", "--policies", "reactive"]);
+    assert_eq!((json["scenarios"].as_u64(), json["seed"].as_u64()), (Some(2), Some(1)));
+    assert_eq!(json["runs"].as_array().map(Vec::len), Some(4));
+    let (code, message) = failure(&["--world-cmd", "exit 7"]);
+    assert_eq!(code, Some(1), "{message}");
+    assert!(message.contains("exit 7"), "{message}");
+    let (code, _) = failure(&["--world-cmd", &command, "--policies", "clairvoyant"]);
+    assert_eq!(code, Some(2));
+}
+
 #[test]
 fn mistakes_in_the_arguments_end_with_2() {
     for (arguments, named) in [

@@ -9,6 +9,7 @@ use halcyon_model::{DeviceId, LinkId, Violations, VmId, VmSpec};
 use halcyon_policy::{Policy, Reactive};
 use halcyon_sim::{Score, SimHost};
 
+use crate::bound::bound;
 use crate::clairvoyant::policy_by_name;
 use crate::limit_cycle::LimitCycles;
 use crate::record::Record;
@@ -47,7 +48,12 @@ pub struct Run {
     decisions_ns: Vec<u32>,
     fallbacks: u64,
     record: Option<Record>,
+    /// What no policy can exceed, as far as it was worked out.
+    certified: Option<f64>,
 }
+
+/// Bounds are worked out for runs that are at most this long.
+const LONGEST_BOUND: Duration = Duration::from_secs(24 * 3600);
 
 /// How a run ended.
 #[derive(Debug, Clone)]
@@ -115,6 +121,8 @@ impl Run {
             cycles: LimitCycles::default(),
             decisions_ns: Vec::new(),
             fallbacks: 0,
+            certified: (policy == "clairvoyant" && scenario.duration <= LONGEST_BOUND)
+                .then(|| bound(scenario).utility),
         })
     }
 
@@ -185,9 +193,11 @@ impl Run {
         let hours = self.host.now().as_secs_f64() / 3600.0;
         #[allow(clippy::cast_precision_loss)]
         let changes = self.host.changes() as f64;
+        let mut score = self.host.score();
+        score.bound = self.certified.map_or(score.bound, |certified| certified.min(score.bound));
         RunResult {
             policy: self.policy,
-            score: self.host.score(),
+            score,
             changes_per_hour: if hours > 0.0 { changes / hours } else { 0.0 },
             limit_cycles: self.cycles.found(),
             decisions_ns: self.decisions_ns,

@@ -126,6 +126,7 @@ fn demand_that_is_none_is_refused() {
     let mut good = some(TWO_SOCKET, 2, 1);
     for guest in &mut good.guests {
         (guest.signal, guest.arrives, guest.leaves) = (false, Duration::ZERO, None);
+        guest.spec.gpu_slices.reservation = 0;
         guest.workload.demand.work = vec![0.5, 0.25];
         guest.workload.demand.working_set = vec![1e9, 2e9];
     }

@@ -68,6 +68,24 @@ fn a_missed_objective_takes_everything_and_growth_is_taken_up_again_after_the_co
 }
 
 #[test]
+fn a_vm_that_is_slow_by_itself_does_not_keep_the_others_down_for_ever() {
+    let mut plant = plant();
+    let one_slow = |position: usize, held: &Assignment| {
+        let others: f64 = held.holdings[2..].iter().map(|holding| holding.cpu.ceiling.as_f64()).sum();
+        let p99_ms = match position {
+            0 => Some(100.0),
+            1 => Some(2.0 + others.min(22_000.0) / 2000.0),
+            _ => None,
+        };
+        Does { p99_ms, used_milli: 1000, traffic: 1_000_000_000, ..Does::default() }
+    };
+    plant.run(300, one_slow);
+    assert!((best_effort(&plant) - 1500.0).abs() < 1.0, "{}", best_effort(&plant));
+    plant.run(200, one_slow);
+    assert!(best_effort(&plant) > 10_000.0, "{}", best_effort(&plant));
+}
+
+#[test]
 fn a_high_load_takes_everything_before_an_objective_is_missed() {
     let mut plant = plant();
     plant.run(100, crowded_by(1000.0, 1000));

@@ -79,6 +79,34 @@ fn where_cpu_does_not_help_the_cache_is_tried() {
 }
 
 #[test]
+fn a_vm_that_nothing_helps_does_not_end_up_with_everything() {
+    let mut plant = plant(3, 3);
+    // One is slow whatever it has; another, at ease at first, needs its part later.
+    let hopeless = |later: f64| {
+        move |position: usize, held: &Assignment| {
+            let share = held.holdings[position].cpu.share.as_f64();
+            let p99_ms = match position {
+                0 => Some(100.0),
+                1 => Some(response_ms(later, share)),
+                2 => Some(response_ms(500.0, share)),
+                _ => None,
+            };
+            Does { p99_ms, used_milli: 1000, ..Does::default() }
+        }
+    };
+    plant.run(55, hopeless(500.0));
+    assert!(plant.share(0) > 14_000.0, "{}", plant.share(0));
+    plant.run(60, hopeless(2500.0));
+    assert!(response_ms(2500.0, plant.share(1)) < 20.0, "{}", plant.share(1));
+    let mut others = 0.0;
+    for _ in 0..600 {
+        plant.tick(hopeless(2500.0));
+        others += (3..6).map(|position| plant.share(position)).sum::<f64>() / 600.0;
+    }
+    assert!(others > 5000.0, "{others} of 22,000 for those that have what is left");
+}
+
+#[test]
 fn without_a_measured_response_waiting_for_cpus_counts() {
     let mut plant = plant(2, 4);
     let waits = |position: usize, held: &Assignment| {

@@ -7,6 +7,7 @@
 
 mod detail;
 mod job;
+mod outside;
 mod report;
 mod resource;
 mod run;
@@ -15,6 +16,7 @@ mod store;
 
 pub use detail::{Detail, detail, telling};
 pub use job::{BuiltIn, Chosen, Policies, Refusal, policies};
+pub use outside::{WithCommand, world};
 pub use report::{Memory, Report, ResourceRow, RunRow, ScenarioRow};
 pub use resource::Resource;
 pub use run::{BenchError, Case, Event, Plan, run};

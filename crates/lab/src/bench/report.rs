@@ -32,8 +32,8 @@ pub struct ScenarioRow {
     pub seed: u64,
     /// How many VMs.
     pub vms: usize,
-    /// How long.
-    pub hours: f64,
+    /// How long, if that is known.
+    pub hours: Option<f64>,
     /// The utility that nothing can exceed.
     pub bound: Option<f64>,
 }
@@ -113,7 +113,7 @@ fn scenario_row(case: &Case) -> ScenarioRow {
         host: case.host.clone(),
         seed: case.seed,
         vms: case.vms,
-        hours: case.duration.as_secs_f64() / 3600.0,
+        hours: case.duration.map(|duration| duration.as_secs_f64() / 3600.0),
         bound: case.bound.is_finite().then_some(case.bound),
     }
 }

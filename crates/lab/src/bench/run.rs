@@ -48,6 +48,14 @@ pub enum BenchError {
         /// Why.
         source: RunError,
     },
+    /// A run on a world from outside ended early.
+    #[error("a run on the world, seed {seed}, stopped")]
+    World {
+        /// The seed that it was given.
+        seed: u64,
+        /// Why.
+        source: Refusal,
+    },
     /// A result could not be kept.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -94,8 +102,8 @@ pub struct Case {
     pub seed: u64,
     /// How many VMs.
     pub vms: usize,
-    /// How long the run was.
-    pub duration: Duration,
+    /// How long the run was, if that is known beforehand.
+    pub duration: Option<Duration>,
     /// The utility that no policy can exceed.
     pub bound: f64,
     /// Every policy, in the order of the plan.
@@ -153,7 +161,7 @@ impl<'a> Plan<'a> {
     #[allow(clippy::unused_self)]
     fn tries(&self, task: &Task<'_>) -> u64 {
         match task {
-            Task::Policy { name: "clairvoyant", .. } => 3 + NAMES.len() as u64,
+            Task::Policy { name: "clairvoyant", .. } => 2 * NAMES.len() as u64,
             _ => 0,
         }
     }
@@ -334,7 +342,7 @@ fn cases(
     let case = |(entry, facts): (&Entry, Mutex<Option<Facts>>)| {
         let facts = facts.into_inner().unwrap_or_else(PoisonError::into_inner);
         let (host, vms, duration) =
-            facts.map_or_else(Default::default, |facts| (facts.host, facts.vms, facts.duration));
+            facts.map_or_else(Default::default, |facts| (facts.host, facts.vms, Some(facts.duration)));
         let (name, seed) = (entry.name().to_string(), entry.seed());
         Case { name, host, seed, vms, duration, bound: f64::INFINITY, runs: Vec::new(), alone: Vec::new() }
     };

@@ -120,7 +120,7 @@ const JUDGED_FULL: u64 = JUDGED + 1_000_000;
 
 /// Seeds of each shape in [`standard`].
 const STANDARD_SEEDS: u64 = 3;
-const STANDARD_HOURS: u64 = 2;
+const STANDARD_HOURS: u64 = 1;
 /// Seeds of each shape in [`full`].
 const FULL_SEEDS: u64 = 12;
 const FULL_HOURS: u64 = 24;

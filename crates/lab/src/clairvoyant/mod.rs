@@ -92,7 +92,7 @@ fn best(scenario: &Scenario, stop: &AtomicBool) -> Box<dyn Policy + Send> {
 }
 
 fn try_out(scenario: &Scenario, policy: Box<dyn Policy + Send>, stop: &AtomicBool) -> Result<f64, RunError> {
-    let mut run = Run::of(scenario, "clairvoyant", policy, false)?;
+    let mut run = Run::of(scenario, "try", policy, false)?;
     while !run.is_over() && !stop.load(Ordering::Relaxed) {
         run.tick(&NoTime)?;
     }

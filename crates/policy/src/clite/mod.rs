@@ -64,7 +64,8 @@ pub struct CliteTuning {
     pub candidates: usize,
     /// What a score has to be above the best for it to count as an improvement.
     pub margin: f64,
-    /// The search ends when less is expected.
+    /// The search ends when less is expected; of our own choosing, as the published one depends on the number
+    /// of jobs.
     pub least_improvement: f64,
     /// And when a score is this good.
     pub good_enough: f64,

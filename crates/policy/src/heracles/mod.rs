@@ -14,8 +14,9 @@
 //! Otherwise than published:
 //! - The paper has one latency-critical job on a machine. Here all latency-critical VMs of a socket are
 //!   one: they share what is theirs by weight, the VM with the least slack speaks for all, and load is
-//!   their CPU demand over the CPU time that they could have at most. With many of them one that is slow for
-//!   reasons of its own keeps best-effort work down. Each socket has a controller of its own.
+//!   their CPU demand over the CPU time that they could have at most. A VM that misses its objective although
+//!   best-effort work had nothing for a whole cooldown is slow for reasons of its own, and does not count
+//!   until it has slack again. Each socket has a controller of its own.
 //! - All VMs that are not latency-critical are best-effort. A VM cannot be paused: where they are to have
 //!   nothing, they keep their reservation, and a crumb. Their cores are quotas that all of them share.
 //! - Growth also stops on the slack of the last two seconds: with that of the last poll alone it overshoots
@@ -116,7 +117,10 @@ impl Heracles {
         let readings = self.polled.read(view);
         for (socket, controller) in view.world.topology.sockets().iter().zip(&mut self.sockets) {
             let critical = members(view, socket.id, true);
-            let slack = worst(&critical, &readings);
+            let slacks =
+                critical.iter().map(|position| (view.world.vms[*position].id, readings[*position].slack));
+            controller.excuse(view.snapshot.at, slacks.clone(), &self.tuning);
+            let slack = controller.slack_of_all(slacks);
             let demand = sum(&critical, &readings, |reading| reading.demand);
             let limits: f64 =
                 critical.iter().map(|position| view.world.vms[*position].cpu.limit.as_f64()).sum();
@@ -134,7 +138,7 @@ impl Heracles {
                 traffic: sum(&here, &readings, |reading| reading.traffic),
                 best_effort_traffic: sum(&others, &readings, |reading| reading.traffic),
                 progress: sum(&others, &readings, |reading| reading.used),
-                slack: worst(&critical, &readings),
+                slack: worst(&critical, &readings, |position| controller.counts(view.world.vms[position].id)),
                 channels: view.world.topology.memory_bandwidth(socket.id).as_f64(),
             };
             controller.step(view.snapshot.at, &measured, &room(view, socket.id, &self.tuning), &self.tuning);
@@ -240,9 +244,10 @@ fn members(view: &View<'_>, socket: SocketId, critical: bool) -> Vec<usize> {
         .collect()
 }
 
-/// The least slack that is known.
-fn worst(members: &[usize], readings: &[Reading]) -> Option<f64> {
-    members.iter().filter_map(|position| readings[*position].slack).reduce(f64::min)
+/// The least slack that is known and counts.
+fn worst(members: &[usize], readings: &[Reading], counts: impl Fn(usize) -> bool) -> Option<f64> {
+    let members = members.iter().filter(|position| counts(**position));
+    members.filter_map(|position| readings[*position].slack).reduce(f64::min)
 }
 
 /// The sum of what is known; nothing where nothing is.

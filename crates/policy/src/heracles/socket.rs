@@ -1,6 +1,8 @@
 //! What best-effort VMs of one socket may use.
 
-use halcyon_model::HostTime;
+use std::collections::BTreeSet;
+
+use halcyon_model::{HostTime, VmId};
 
 use super::HeraclesTuning;
 
@@ -60,6 +62,10 @@ pub(super) struct Controller {
     /// What was measured before ways were added.
     tried: Option<Measured>,
     cache_rests_until: HostTime,
+    /// VMs that are slow for reasons of their own.
+    excused: BTreeSet<VmId>,
+    /// Best-effort VMs have had nothing since a missed objective.
+    cools: bool,
 }
 
 impl Controller {
@@ -79,6 +85,37 @@ impl Controller {
         self.ways
     }
 
+    /// Whether a VM's slack says anything about best-effort VMs.
+    pub(super) fn counts(&self, vm: VmId) -> bool {
+        !self.excused.contains(&vm)
+    }
+
+    /// The least slack of the VMs that count. With none that does, there is nobody to wait for.
+    pub(super) fn slack_of_all(&self, of: impl Iterator<Item = (VmId, Option<f64>)>) -> Option<f64> {
+        let known = of.filter_map(|(vm, slack)| Some((vm, slack?)));
+        known.map(|(vm, slack)| if self.counts(vm) { slack } else { 1.0 }).reduce(f64::min)
+    }
+
+    /// At the end of a cooldown, VMs that still miss their objective are excused; those that have slack again
+    /// count again.
+    pub(super) fn excuse(
+        &mut self,
+        now: HostTime,
+        of: impl Iterator<Item = (VmId, Option<f64>)> + Clone,
+        tuning: &HeraclesTuning,
+    ) {
+        let over = self.cools && now >= self.cooling_until;
+        self.excused.retain(|vm| of.clone().any(|(member, _)| member == *vm));
+        for (vm, slack) in of.filter_map(|(vm, slack)| Some((vm, slack?))) {
+            if over && slack < 0.0 {
+                self.excused.insert(vm);
+            } else if slack >= tuning.growth_above {
+                self.excused.remove(&vm);
+            }
+        }
+        self.cools &= !over;
+    }
+
     /// The controller at the top.
     pub(super) fn poll(
         &mut self,
@@ -91,7 +128,11 @@ impl Controller {
         self.known = true;
         if slack < 0.0 {
             self.disable();
-            self.cooling_until = now + tuning.cooldown;
+            // A miss while it cools is not of best-effort work's making: the cooldown does not start over.
+            if !self.cools {
+                self.cooling_until = now + tuning.cooldown;
+                self.cools = true;
+            }
         } else if load.is_some_and(|load| load > tuning.load_high) {
             self.disable();
         } else if now >= self.cooling_until && load.is_none_or(|load| load < tuning.load_low) {
@@ -108,6 +149,8 @@ impl Controller {
             known: true,
             cooling_until: self.cooling_until,
             cache_rests_until: self.cache_rests_until,
+            excused: std::mem::take(&mut self.excused),
+            cools: self.cools,
             ..Self::default()
         };
     }

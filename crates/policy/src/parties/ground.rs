@@ -42,6 +42,8 @@ pub(super) struct Divided {
     pub(super) throttle: u32,
     /// Whether there are others.
     pub(super) shared: bool,
+    /// Ways of a cluster at first.
+    pub(super) even: u32,
 }
 
 #[derive(Debug, Default)]
@@ -49,6 +51,8 @@ pub(super) struct Ground {
     /// By position; nothing for VMs that are not latency-critical.
     pub(super) vms: Vec<Option<Held>>,
     pub(super) sockets: Vec<Divided>,
+    /// By position: CPU time by weight, in thousandths of a core.
+    pub(super) entitled: Vec<f64>,
     /// By position: the cluster on its socket.
     pub(super) cluster: Vec<Option<usize>>,
     known: Option<Vec<(VmId, SocketId)>>,
@@ -79,6 +83,7 @@ impl Ground {
             is_critical(view, position).then(|| known.unwrap_or_else(fresh))
         };
         self.vms = (0..view.world.vms.len()).map(place).collect();
+        self.entitled = cpu;
         self.fit(view);
         self.divide_caches(view, tuning);
     }
@@ -137,7 +142,8 @@ impl Ground {
             let taken = even * u32::try_from(count).unwrap_or(0);
             let throttle = self.sockets.get(socket.id.index()).map_or(0, |before| before.throttle);
             let throttle = if shared { throttle } else { 0 };
-            divided.push(Divided { ways: vec![even; count], others: ways - taken, throttle, shared });
+            let (ways, others) = (vec![even; count], ways - taken);
+            divided.push(Divided { ways, others, throttle, shared, even });
         }
         self.sockets = divided;
     }

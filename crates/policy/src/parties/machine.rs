@@ -32,6 +32,8 @@ pub(super) enum Move {
     Down(Resource),
     /// Takes back a `Down` that hurt.
     Revert(Resource),
+    /// Gives back what did not help.
+    Surrender,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -51,9 +53,10 @@ struct Trial {
 }
 
 impl Move {
-    pub(super) fn resource(self) -> Resource {
+    pub(super) fn resource(self) -> Option<Resource> {
         match self {
-            Self::Up(resource) | Self::Down(resource) | Self::Revert(resource) => resource,
+            Self::Up(resource) | Self::Down(resource) | Self::Revert(resource) => Some(resource),
+            Self::Surrender => None,
         }
     }
 }
@@ -65,6 +68,11 @@ pub(super) struct Machine {
     down: usize,
     tried: Option<Tried>,
     trials: [Trial; WHEEL.len()],
+    /// Since when it is short without a break.
+    short_since: Option<HostTime>,
+    /// How often in a row it gave up, and until when it asks for nothing.
+    surrenders: u32,
+    asks_from: HostTime,
 }
 
 impl Machine {
@@ -77,10 +85,18 @@ impl Machine {
         can: impl Fn(Move) -> bool,
     ) -> Option<Move> {
         if slack < tuning.upsize_below {
-            let what = self.take_back(now, tuning).or_else(|| self.upsize(slack, tuning, can))?;
+            let short_since = *self.short_since.get_or_insert(now);
+            if self.asks_from <= now && now >= short_since + tuning.give_up {
+                self.surrender(now, tuning);
+                return Some(Move::Surrender);
+            }
+            let asks = self.asks_from <= now;
+            let taken_back = self.take_back(now, tuning);
+            let what = taken_back.or_else(|| if asks { self.upsize(slack, tuning, can) } else { None })?;
             self.tried = Some(Tried { what, at: now, before: slack });
             return Some(what);
         }
+        (self.short_since, self.surrenders) = (None, 0);
         let blamable = |tried: &Tried| now < tried.at + tuning.blame;
         if slack > tuning.downsize_above {
             self.trust(now, tuning);
@@ -92,6 +108,16 @@ impl Machine {
         }
         self.tried = self.tried.filter(blamable);
         None
+    }
+
+    /// What nothing helped is left alone for a while.
+    fn surrender(&mut self, now: HostTime, tuning: &PartiesTuning) {
+        let doubled = tuning.rest.saturating_mul(1 << self.surrenders.min(16));
+        self.asks_from = now + doubled.min(tuning.longest_rest);
+        // Its patience starts over with the next attempt.
+        self.short_since = Some(self.asks_from);
+        self.surrenders += 1;
+        self.tried = None;
     }
 
     /// A `Down` that was followed by a shortage is to blame for it.
@@ -176,6 +202,16 @@ mod tests {
         assert_eq!(machine.next(hurt + tuning.rest, 0.5, &tuning, only_cpu), None, "twice as long");
         let later = hurt + tuning.rest * 2;
         assert_eq!(machine.next(later, 0.5, &tuning, only_cpu), Some(Move::Down(Resource::Cpu)));
+    }
+
+    #[test]
+    fn what_nothing_helps_is_given_up_and_tried_again_later() {
+        let (mut machine, tuning) = (Machine::default(), PartiesTuning::default());
+        let course: Vec<_> =
+            (0..200).map(|second| machine.next(at(second), -1.0, &tuning, |_| true)).collect();
+        assert!(course[..60].iter().all(|what| matches!(what, Some(Move::Up(_)))));
+        assert_eq!(course[60], Some(Move::Surrender));
+        assert!(course[61..90].iter().all(Option::is_none) && matches!(course[90], Some(Move::Up(_))));
     }
 
     #[test]

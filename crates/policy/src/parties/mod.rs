@@ -12,10 +12,15 @@
 //! - The paper has up to six services on a machine and moves one unit of one of them in each interval.
 //!   With dozens of VMs that would take minutes for one round, so each machine moves by itself; where
 //!   the last free unit is asked for by several, the least slack comes first.
+//! - The paper moves a service to another machine when nothing helps. Here a VM that was short for a minute
+//!   goes back to its weight's part and asks for nothing for 30 s, twice as long each time. And a VM below
+//!   its weight's part may take from one above, slack or not: with dozens of VMs, some of them never at
+//!   ease, those would otherwise end up with everything.
 //! - Cores are CPU shares, with ceilings at the limits: what a VM leaves idle the kernel gives to others.
 //! - Hardware has fewer classes of service than there are VMs: those of one socket are clustered by how
 //!   tight their objective is. A cluster moves one way at a time, and down only if none of it is short.
-//! - Memory bandwidth is a cap on the VMs that are not latency-critical, in tenths of their socket's.
+//! - Memory bandwidth is a cap on the VMs that are not latency-critical, in tenths of their socket's, and is
+//!   tried only where the channels are busy.
 //! - There is no clock frequency to set. Placement, links and GPU slices stay as they are; devices are
 //!   handed out as `proportional` does it.
 //! - A resource rests after a downsize that hurt, twice as long each time, so that there is no limit
@@ -50,6 +55,12 @@ pub struct PartiesTuning {
     pub rest: Duration,
     /// And at most.
     pub longest_rest: Duration,
+    /// How long a VM may be short before it gives up.
+    pub give_up: Duration,
+    /// Load of the memory channels below which a cap on the others is not tried.
+    pub channels_busy: f64,
+    /// Load below which it is loosened.
+    pub channels_idle: f64,
     /// Unit of CPU time, in thousandths of a core; a small VM's unit is an eighth of its limit.
     pub cpu_unit: f64,
     /// Unit of memory, in bytes; a small VM's unit is a sixteenth of its limit.
@@ -70,6 +81,9 @@ impl Default for PartiesTuning {
             blame: Duration::from_secs(5),
             rest: Duration::from_secs(30),
             longest_rest: Duration::from_secs(960),
+            give_up: Duration::from_secs(60),
+            channels_busy: 0.80,
+            channels_idle: 0.40,
             cpu_unit: 1000.0,
             memory_unit: 1024.0 * 1024.0 * 1024.0,
             memory_floor: 1.05,

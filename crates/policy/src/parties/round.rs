@@ -34,6 +34,7 @@ pub(super) fn decide(view: &View<'_>, tuning: &PartiesTuning, readings: &[Readin
         }
         round.change(position, |held| held.machine = machine);
     }
+    round.loosen();
 }
 
 struct Round<'a> {
@@ -61,6 +62,8 @@ struct OnSocket {
     uneasy: BTreeSet<usize>,
     /// Whether anybody has not.
     any_uneasy: bool,
+    /// What the memory channels move, as a share of what they carry; nothing where it is not known.
+    load: Option<f64>,
 }
 
 impl<'a> Round<'a> {
@@ -85,6 +88,11 @@ impl<'a> Round<'a> {
                     here.uneasy.extend(ground.cluster[position]);
                 }
             }
+            let moved = on_socket(view.world, &view.snapshot.assignment, socket.id)
+                .filter_map(|(position, _)| readings[position].traffic)
+                .reduce(|sum, next| sum + next);
+            let carries = view.world.topology.memory_bandwidth(socket.id).as_f64().max(1.0);
+            here.load = moved.map(|moved| moved / carries);
             here.donors.sort_by(|a, b| slack(*a).total_cmp(&slack(*b)).then(b.cmp(a)));
             sockets.push(here);
         }
@@ -123,7 +131,7 @@ impl<'a> Round<'a> {
     }
 
     fn can(&self, position: usize, what: Move) -> bool {
-        if !self.changes(what.resource()) {
+        if !what.resource().is_some_and(|resource| self.changes(resource)) {
             return false;
         }
         match what {
@@ -134,7 +142,8 @@ impl<'a> Round<'a> {
             Move::Up(Resource::MemoryBandwidth) => {
                 let divided = &self.ground.sockets[self.socket(position).index()];
                 let free = !self.capped.contains(&self.socket(position));
-                free && divided.shared && divided.throttle + 1 < TENTHS
+                let busy = self.here(position).load.is_some_and(|load| load > self.tuning.channels_busy);
+                busy && free && divided.shared && divided.throttle + 1 < TENTHS
             }
             Move::Down(Resource::MemoryBandwidth) => {
                 let socket = self.socket(position);
@@ -150,7 +159,7 @@ impl<'a> Round<'a> {
                 waits && more && self.view.snapshot.assignment.devices_of(vm).next().is_some()
             }
             Move::Down(Resource::Device) => self.held(position).is_some_and(|held| held.device > 0),
-            Move::Revert(_) => true,
+            Move::Revert(_) | Move::Surrender => true,
         }
     }
 
@@ -187,6 +196,7 @@ impl<'a> Round<'a> {
             Move::Up(Resource::Device) | Move::Revert(Resource::Device) => {
                 self.change(position, |held| held.device = (held.device + 1).min(TENTHS));
             }
+            Move::Surrender => self.surrender(position),
             Move::Down(Resource::Device) => {
                 self.change(position, |held| held.device = held.device.saturating_sub(1));
             }
@@ -232,8 +242,50 @@ impl<'a> Round<'a> {
             return Some((wanted.min(here.free_cpu), None));
         }
         let gives = |donor: &usize| *donor != position && self.cpu_to_give(*donor) >= 1.0;
-        let donor = here.donors.iter().copied().rev().find(gives)?;
+        let Some(donor) = here.donors.iter().copied().rev().find(gives) else {
+            return self.cpu_by_right(position, wanted);
+        };
         Some((wanted.min(self.cpu_to_give(donor)), Some(donor)))
+    }
+
+    /// What a VM below its weight's part can take from the one that is furthest above.
+    fn cpu_by_right(&self, position: usize, wanted: f64) -> Option<(f64, Option<usize>)> {
+        let above = |member: usize| {
+            self.held(member).map_or(0.0, |held| (held.cpu - self.ground.entitled[member]).max(0.0))
+        };
+        let missing = self.ground.entitled[position] - self.held(position)?.cpu;
+        let members = on_socket(self.view.world, &self.view.snapshot.assignment, self.socket(position));
+        let members = members.map(|(member, _)| member).filter(|member| *member != position);
+        let donor = members.max_by(|a, b| above(*a).total_cmp(&above(*b)).then(b.cmp(a)))?;
+        let more = wanted.min(missing).min(self.cpu_to_give(donor)).min(above(donor));
+        (more >= 1.0).then_some((more, Some(donor)))
+    }
+
+    /// Gives back what is above a VM's part; memory it keeps.
+    fn surrender(&mut self, position: usize) {
+        let above = self.held(position).map_or(0.0, |held| held.cpu - self.ground.entitled[position]);
+        self.move_cpu(position, -above.max(0.0));
+        self.change(position, |held| held.device = 0);
+        let cluster = self.ground.cluster[position];
+        let divided =
+            &mut self.ground.sockets[self.view.snapshot.assignment.holdings[position].socket.index()];
+        divided.throttle = 0;
+        if let Some(ways) = cluster.and_then(|cluster| divided.ways.get_mut(cluster)) {
+            let less = ways.saturating_sub(divided.even);
+            *ways -= less;
+            divided.others += less;
+        }
+    }
+
+    /// A cap is loosened where the channels are far from busy, whoever is short.
+    fn loosen(&mut self) {
+        for (index, here) in self.sockets.iter().enumerate() {
+            let idle = here.load.is_some_and(|load| load < self.tuning.channels_idle);
+            if idle && !self.capped.contains(&SocketId::at(index)) {
+                let divided = &mut self.ground.sockets[index];
+                divided.throttle = divided.throttle.saturating_sub(1);
+            }
+        }
     }
 
     fn give_cpu(&mut self, position: usize) {

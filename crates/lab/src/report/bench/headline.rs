@@ -8,7 +8,7 @@ use crate::report::markup::{escape, grouped, spell};
 
 pub(super) fn write(out: &mut String, bench: &Bench<'_>) {
     let cases = &bench.report.cases;
-    let hours: f64 = cases.iter().map(|case| case.hours).sum();
+    let hours: f64 = cases.iter().filter_map(|case| case.hours).sum();
     let vms: usize = cases.iter().map(|case| case.vms).sum();
     let hosts: Vec<String> =
         bench.hosts.iter().map(|(host, cases)| format!("{} ({})", escape(host), cases.len())).collect();

@@ -43,6 +43,13 @@ pub fn bench_html(report: &Report, detail: Option<&Detail>, command: &str) -> St
 /// The scenario that ran once more, with all that the report of a single scenario shows.
 fn closely(out: &mut String, bench: &Bench<'_>, detail: &Detail, command: &str) {
     let mut view = View::new(&detail.scenario, &bench.report.comparison, &detail.runs);
+    for shown in &mut view.shown {
+        // The best policy has the colour here that it has above.
+        let colour = bench.colour(shown.name);
+        if colour != "var(--other)" {
+            shown.colour = colour.into();
+        }
+    }
     let moments = windows::moments(&view);
     view.spans = moments.iter().map(|moment| (moment.begins_s(&view), moment.ends_s(&view))).collect();
     why::head(out, &view, detail);

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use super::{Bench, Range};
 use crate::bench::{RunRow, ScenarioRow};
-use crate::report::markup::escape;
+use crate::report::markup::{escape, spell};
 
 /// Scenarios that are drawn.
 const MOST_STRIPS: usize = 150;
@@ -30,7 +30,7 @@ pub(super) fn write(out: &mut String, bench: &Bench<'_>) {
     let _ = write!(
         out,
         "<table class=\"strips\"><thead><tr><th scope=\"col\">scenario</th><th scope=\"col\" class=\"n\">VMs</th>\
-         <th scope=\"col\" class=\"n wide\">hours</th><th scope=\"col\">{}</th><th scope=\"col\" class=\"n\">best</th></tr></thead>\n<tbody>\n",
+         <th scope=\"col\" class=\"n wide\">time</th><th scope=\"col\">{}</th><th scope=\"col\" class=\"n\">best</th></tr></thead>\n<tbody>\n",
         range.axis(false)
     );
     for case in bench.report.cases.iter().take(MOST_STRIPS) {
@@ -48,13 +48,13 @@ pub(super) fn write(out: &mut String, bench: &Bench<'_>) {
 fn strip(out: &mut String, bench: &Bench<'_>, case: &ScenarioRow, runs: &[&RunRow], range: Range) {
     let _ = write!(
         out,
-        "<tr><th scope=\"row\">{} <small>seed {}</small></th><td class=\"n\">{}</td><td class=\"n wide\">{:.1}</td><td class=\"strip\">\
+        "<tr><th scope=\"row\">{} <small>seed {}</small></th><td class=\"n\">{}</td><td class=\"n wide\">{}</td><td class=\"strip\">\
          <svg xmlns=\"http://www.w3.org/2000/svg\" width=\"100%\" height=\"18\" role=\"img\"><title>Utility by policy</title>\
          <line class=\"rail\" x1=\"1.5%\" x2=\"98.5%\" y1=\"9\" y2=\"9\"/>",
         escape(&case.scenario),
         case.seed,
         case.vms,
-        case.hours
+        case.hours.map_or_else(|| "–".into(), |hours| spell(3600.0 * hours))
     );
     if let Some(bound) = case.bound {
         let x = range.x(bound);

@@ -10,6 +10,8 @@ use crate::report::view::{View, objective};
 
 /// Changes that are named for one moment.
 const MOST_CHANGES: usize = 5;
+/// How far above what anybody had a chart reaches, as a multiple of that.
+const MOST_WANTED: f64 = 2.0;
 
 pub(super) fn head(out: &mut String, view: &View<'_>, detail: &Detail) {
     let _ = write!(
@@ -31,7 +33,7 @@ pub(super) fn write(out: &mut String, view: &View<'_>, moments: &[Moment]) {
     let _ = write!(
         out,
         "<section id=\"why\">\n<h2>When and why they differ</h2>\n<p class=\"note\">The times marked above, in which {} and {} differ \
-         most, and the VMs that make most of it. Grey area: what the VM wanted under {}; the lines: what it had under each. \
+         most, and the VMs that make most of it. Grey area: what the VM wanted under {}, cut off where that is beyond all reach; the lines: what it had under each. \
          A VM that got less than it wanted earlier wants more later: work that was left waits.</p>\n",
         escape(chosen.name),
         escape(base.name),
@@ -114,7 +116,10 @@ fn chart(out: &mut String, view: &View<'_>, moment: &Moment, vm: usize, want: Wa
     let wanted = part(want.columns(base).0);
     let got: Vec<Vec<f64>> =
         tracks.iter().map(|track| track.map_or_else(Vec::new, |track| part(want.columns(track).1))).collect();
-    let most = got.iter().flatten().chain(&wanted).copied().fold(0.0, f64::max).max(1e-9);
+    // Work that piles up wants more than anybody could give; its area is cut off above.
+    let highest = |values: &mut dyn Iterator<Item = &f64>| values.copied().fold(0.0, f64::max);
+    let had = highest(&mut got.iter().flatten());
+    let most = highest(&mut wanted.iter()).min(MOST_WANTED * had).max(had).max(1e-9);
     #[allow(clippy::cast_precision_loss)]
     let x = |window: usize| 1000.0 * (window - from) as f64 / (to - from).max(1) as f64;
     let _ = write!(
