@@ -11,7 +11,7 @@ use common::{HOUR, Still, scenario};
 use halcyon_hal::StepState;
 use halcyon_lab::RunResult;
 use halcyon_lab::outside::{
-    ExternalPolicy, Limits, Outside, OutsideRunError, PolicyRun, WorldPlan, WorldRun, schemas,
+    ExternalPolicy, Limits, Outside, OutsideRunError, PolicyRun, WorldRun, on_world, schemas,
 };
 use halcyon_model::{MemoryWish, NodeId, Proposal, Reason, VmSpec, VmWish, Wish};
 use halcyon_policy::{Policy, View};
@@ -194,15 +194,16 @@ fn policies_are_compared_on_a_world_from_outside() {
     if !python("the example world") {
         return;
     }
-    let policies = ["static", "reactive", "external"].map(String::from);
-    let (world, policy) = (example("world.py"), example("policy.py"));
-    let plan = WorldPlan { world: &world, seeds: 2, policies: &policies, policy: Some(&policy) };
-    let cases = plan.run(&Still, &|_| {}, &AtomicBool::new(false));
-    let cases = cases.expect("all run").expect("nobody stopped it");
-    assert_eq!(cases.iter().map(|case| case.seed).collect::<Vec<_>>(), [1, 2]);
-    assert!(cases.iter().all(|case| case.host == "toy" && case.vms == 3 && case.runs.len() == 3));
-    assert!(cases[0].runs != cases[1].runs, "another seed, another demand");
-    let stopped = plan.run(&Still, &|_| {}, &AtomicBool::new(true));
+    let policies = ["static", "reactive", "mine"].map(String::from);
+    let mine = ("mine", example("policy.py"));
+    let go = AtomicBool::new(false);
+    let results = on_world(&example("world.py"), &policies, Some((mine.0, &mine.1)), &Still, &go);
+    let (host, results) = results.expect("all run").expect("nobody stopped it");
+    let comparison = halcyon_lab::compare(1, &[(host, results)]);
+    let names: Vec<_> = comparison.policies.iter().map(|row| row.policy.as_str()).collect();
+    assert_eq!(names, ["static", "reactive", "mine"]);
+    assert!(comparison.by_host.contains_key("toy") && comparison.bound_gap_pct.is_none());
+    let stopped = on_world(&example("world.py"), &policies, None, &Still, &AtomicBool::new(true));
     assert!(stopped.expect("nothing went wrong").is_none());
 }
 

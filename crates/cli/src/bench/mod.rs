@@ -2,7 +2,6 @@
 
 mod memory;
 mod output;
-mod peers;
 mod progress;
 mod setup;
 mod table;
@@ -14,11 +13,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-<<<<<<< HEAD
 use halcyon_lab::bench::{self, BuiltIn, Case, Detail, Memory, Plan, Policies, Report, Resource, Store};
-=======
-use halcyon_lab::bench::{self, Case, Detail, Memory, Plan, Report, Resource, Store};
->>>>>>> 257be5ff707ded92b8082ef7c8f7ae6566cf4bce
 
 use crate::demo::{WallClock, print, stop_on_interrupt};
 use setup::Chosen;
@@ -41,35 +36,22 @@ pub(crate) struct Args {
     /// More, longer and larger drawn scenarios, for hours
     #[arg(long)]
     full: bool,
-<<<<<<< HEAD
     /// A command that takes the simulator's place; it is run once for each seed and policy
     #[arg(long, value_name = "COMMAND", conflicts_with_all = ["hours", "by_resource", "state", "jobs"])]
     world_cmd: Option<String>,
     /// A command that is a policy of its own, `external` in the table
     #[arg(long, value_name = "COMMAND")]
     policy_cmd: Option<String>,
-=======
-    /// A world from outside: a command that speaks JSON in lines, instead of the simulator
-    #[arg(long, value_name = "COMMAND", conflicts_with_all = ["hours", "by_resource", "jobs", "state"])]
-    world_cmd: Option<String>,
-    /// A policy from outside, `external` in results: a command that speaks JSON in lines
-    #[arg(long, value_name = "COMMAND")]
-    policy_cmd: Option<String>,
-    /// How long a world or policy from outside may take for each line, in seconds
-    #[arg(long, value_name = "S", default_value = "10", value_parser = peers::deadline)]
+    /// How long such a command may take for each line, in seconds
+    #[arg(long, value_name = "S", default_value = "10", allow_negative_numbers = true, value_parser = setup::deadline)]
     peer_deadline: Duration,
->>>>>>> 257be5ff707ded92b8082ef7c8f7ae6566cf4bce
     /// The policies, separated by commas; all that come with Halcyon if left out
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     policies: Vec<String>,
     /// Leave out the clairvoyant, which takes longest; then no share of the gap is known
     #[arg(long)]
     no_clairvoyant: bool,
-<<<<<<< HEAD
     /// Seeds of each scenario file, counted from the file's own, or of the world, counted from 1
-=======
-    /// Seeds of each scenario file, counted from the file's own, or of a world, counted from 1
->>>>>>> 257be5ff707ded92b8082ef7c8f7ae6566cf4bce
     #[arg(long, value_name = "N", default_value_t = 1, conflicts_with_all = ["standard", "full"],
           value_parser = clap::value_parser!(u32).range(1..=10_000))]
     seeds: u32,
@@ -143,32 +125,29 @@ fn measure(
     stop: &AtomicBool,
 ) -> Result<Option<Measured>> {
     let clock = WallClock(Instant::now());
-<<<<<<< HEAD
     let mine = setup::mine(args);
     if let Some(command) = &args.world_cmd {
         let done = |seed| eprintln!("halcyon: seed {seed} of {} is done", args.seeds);
         let seeds = 1..=u64::from(args.seeds);
-        let cases = bench::world(command, seeds, &chosen.policies, mine.as_ref(), &clock, &done, stop)?;
+        let cases = bench::world(
+            &setup::outside(args, command),
+            seeds,
+            &chosen.policies,
+            mine.as_ref(),
+            &clock,
+            &done,
+            stop,
+        )?;
         if cases.is_none() {
             eprintln!("halcyon: interrupted; nothing was kept");
         }
         return Ok(cases.map(|cases| Measured { cases, detail: None }));
     }
-=======
-    if let Some(cases) = peers::on_world(args, &chosen.policies, &clock, stop) {
-        return Ok(cases?.map(|cases| Measured { cases, detail: None }));
-    }
-    let make = peers::policies(args);
->>>>>>> 257be5ff707ded92b8082ef7c8f7ae6566cf4bce
     let plan = Plan {
         entries: &chosen.entries,
         policies: &chosen.policies,
         alone: if args.by_resource { &Resource::ALL } else { &[] },
-<<<<<<< HEAD
         make: mine.as_ref().map_or(&BuiltIn, |mine| mine as &dyn Policies),
-=======
-        make: &*make,
->>>>>>> 257be5ff707ded92b8082ef7c8f7ae6566cf4bce
         threads: setup::threads(args.jobs),
         store,
     };

@@ -1,15 +1,12 @@
 //! From arguments to scenarios and policies.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use halcyon_lab::Scenario;
-<<<<<<< HEAD
 use halcyon_lab::bench::{self, Entry, WithCommand};
-=======
-use halcyon_lab::bench::{self, Entry};
-use halcyon_lab::outside::EXTERNAL;
->>>>>>> 257be5ff707ded92b8082ef7c8f7ae6566cf4bce
+use halcyon_lab::outside::{EXTERNAL, Limits, Outside};
 
 use super::Args;
 
@@ -19,19 +16,31 @@ pub(super) struct Chosen {
     pub(super) entries: Vec<Entry>,
 }
 
-/// What a policy that is a command is called.
-const EXTERNAL: &str = "external";
-
 /// The policy that is a command, if there is one.
 pub(super) fn mine(args: &Args) -> Option<WithCommand> {
-    let command = args.policy_cmd.clone()?;
+    let command = outside(args, args.policy_cmd.as_ref()?);
     Some(WithCommand { name: EXTERNAL.into(), command })
+}
+
+/// A command that is a world or a policy.
+pub(super) fn outside(args: &Args, command: &str) -> Outside {
+    let limits = Limits { deadline: args.peer_deadline, ..Limits::default() };
+    Outside { command: command.into(), limits, seed: 1 }
+}
+
+/// The deadline of such commands on the command line, in seconds.
+pub(super) fn deadline(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "give seconds, such as 10 or 0.5".to_string())?;
+    if (0.01..=86_400.0).contains(&seconds) {
+        Ok(Duration::from_secs_f64(seconds))
+    } else {
+        Err("give 0.01 to 86400 seconds".into())
+    }
 }
 
 /// The policies to run, each once, in the order of reports; or what is wrong with the names.
 pub(super) fn policies(args: &Args) -> Result<Vec<String>, String> {
     let mut known = bench::policies();
-<<<<<<< HEAD
     if args.world_cmd.is_some() {
         // Nobody knows the future of a world from outside.
         known.retain(|name| *name != "clairvoyant");
@@ -39,11 +48,6 @@ pub(super) fn policies(args: &Args) -> Result<Vec<String>, String> {
     if args.policy_cmd.is_some() {
         known.insert(known.len() - usize::from(known.last() == Some(&"clairvoyant")), EXTERNAL);
     }
-=======
-    // Nobody knows the future of a world from outside.
-    known.retain(|name| args.world_cmd.is_none() || *name != "clairvoyant");
-    known.extend(args.policy_cmd.as_ref().map(|_| EXTERNAL));
->>>>>>> 257be5ff707ded92b8082ef7c8f7ae6566cf4bce
     if let Some(name) = args.policies.iter().find(|name| !known.contains(&name.as_str())) {
         return Err(format!("there is no policy `{name}` here; choose from {}", known.join(", ")));
     }
@@ -51,8 +55,6 @@ pub(super) fn policies(args: &Args) -> Result<Vec<String>, String> {
     let runs = |name: &&str| match *name {
         "static" | EXTERNAL => true,
         "clairvoyant" => !args.no_clairvoyant,
-        // Who names a command wants to see it.
-        EXTERNAL => true,
         name => asked(name),
     };
     Ok(known.into_iter().filter(runs).map(str::to_string).collect())

@@ -7,7 +7,6 @@
 //! and the field, within a deadline and in bounded memory, and leaves no process behind. The messages are
 //! in [`wire`], and as JSON Schema in [`schemas`]; `docs/src/outside.md` tells the whole.
 
-mod bench;
 mod decode;
 mod encode;
 mod error;
@@ -19,9 +18,8 @@ mod schema;
 pub mod wire;
 mod world;
 
-pub use bench::{Beside, WorldPlan};
 pub use error::{OutsideError, Role};
 pub use peer::Limits;
 pub use policy::{EXTERNAL, ExternalPolicy, Fault, PolicyRun};
 pub use schema::{Direction, schemas};
-pub use world::{Outside, OutsideRunError, WorldRun};
+pub use world::{Outside, OutsideRunError, WorldRun, on_world};

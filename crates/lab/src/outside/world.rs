@@ -1,5 +1,6 @@
 //! A policy on a world from outside, cycle by cycle.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use halcyon_control::{Config, Cycle, CycleError, Outcome, Stopwatch};
@@ -11,7 +12,7 @@ use halcyon_sim::{Score, VmScore};
 use super::error::OutsideError;
 use super::host::{OutsideHost, Turn};
 use super::peer::Limits;
-use super::policy::Fault;
+use super::policy::{ExternalPolicy, Fault};
 use super::wire;
 use crate::limit_cycle::LimitCycles;
 use crate::run::{RunError, RunResult};
@@ -204,6 +205,41 @@ impl WorldRun {
             record: None,
         })
     }
+}
+
+/// Runs policies on a world, one after another, each from its start; `mine` is a policy from outside
+/// with its name. Gives the name of the host with a result for each policy, in their order; nothing once
+/// `stop` is set.
+///
+/// # Errors
+/// When a peer is dead, slow or wrong, a cycle cannot be completed, or there is no such policy.
+pub fn on_world(
+    world: &Outside,
+    policies: &[String],
+    mine: Option<(&str, &Outside)>,
+    stopwatch: &dyn Stopwatch,
+    stop: &AtomicBool,
+) -> Result<Option<(String, Vec<RunResult>)>, OutsideRunError> {
+    let (mut host, mut results) = (String::new(), Vec::new());
+    for name in policies {
+        let mut run = match mine.filter(|(mine, _)| mine == name) {
+            Some((_, command)) => {
+                let policy = ExternalPolicy::start(command)?;
+                let fault = policy.fault();
+                WorldRun::of(world, name, Box::new(policy), Some(fault))?
+            }
+            None => WorldRun::new(world, name)?,
+        };
+        while !run.is_over() {
+            if stop.load(Ordering::Relaxed) {
+                return Ok(None);
+            }
+            run.tick(stopwatch)?;
+        }
+        host = run.host_name().into();
+        results.extend(run.finish());
+    }
+    Ok(Some((host, results)))
 }
 
 /// A world's scores in the form of the simulator's. No utility exceeds 1, so that 1 bounds what a world
