@@ -138,8 +138,10 @@ pub(crate) fn gap_recovered(pairs: &[(f64, f64)]) -> Summary {
     let shares: Vec<f64> =
         pairs.iter().filter(|(_, gap)| *gap > NO_GAP).map(|(gain, gap)| gain / gap).collect();
     let known = |value: f64| (!shares.is_empty()).then_some(value);
-    let (gain, gap) = pairs.iter().fold((0.0, 0.0), |sum, pair| (sum.0 + pair.0, sum.1 + pair.1));
-    Summary { mean: known(mean(&shares)), p5: known(p5(&shares)), pooled: known(gain / gap) }
+    let gain = mean(&pairs.iter().map(|(gain, _)| *gain).collect::<Vec<f64>>());
+    let gap = mean(&pairs.iter().map(|(_, gap)| *gap).collect::<Vec<f64>>());
+    let pooled = (gap > NO_GAP).then(|| gain / gap);
+    Summary { mean: known(mean(&shares)), p5: known(p5(&shares)), pooled }
 }
 
 /// What a policy gained in a scenario, and what could have been gained.

@@ -13,7 +13,7 @@ use crate::digest::Digest;
 pub struct ResourceRow {
     /// The policy.
     pub policy: String,
-    /// (U − U static) / (U clairvoyant − U static), both with that resource alone.
+    /// (U − U static) / (U clairvoyant − U static), all three with that resource alone.
     pub gap_recovered: Summary,
     /// What it gains over the static assignment, mean over scenarios.
     pub gain: f64,
@@ -125,7 +125,7 @@ fn run_row(case: &Case, run: &Digest) -> RunRow {
         seed: case.seed,
         policy: run.policy.clone(),
         utility: run.utility,
-        gap_recovered: gain(case, &case.runs, run).and_then(|gain| gap_recovered(&[gain]).mean),
+        gap_recovered: gain(&case.runs, run).and_then(|gain| gap_recovered(&[gain]).mean),
         violations_pct: 100.0 * run.violations,
         worst_vm: run.worst_vm,
         changes_per_hour: run.changes_per_hour,
@@ -135,28 +135,30 @@ fn run_row(case: &Case, run: &Digest) -> RunRow {
     }
 }
 
-/// What a run gained over the static assignment, and what the clairvoyant of the same runs gained.
-fn gain(case: &Case, runs: &[Digest], run: &Digest) -> Option<(f64, f64)> {
-    let least = by_policy(&case.runs, "static")?.utility;
+/// What a run gained over the static assignment, and what the clairvoyant of the same runs gained. Where
+/// VMs come and go, the static assignment changes things as well, so with one resource alone it is not
+/// what it is with all.
+fn gain(runs: &[Digest], run: &Digest) -> Option<(f64, f64)> {
+    let least = by_policy(runs, "static")?.utility;
     Some((run.utility - least, by_policy(runs, "clairvoyant")?.utility - least))
 }
 
 fn by_resource(cases: &[Case]) -> BTreeMap<String, Vec<ResourceRow>> {
-    let mut ways: BTreeMap<&str, Vec<(&Case, &[Digest])>> = BTreeMap::new();
+    let mut ways: BTreeMap<&str, Vec<&[Digest]>> = BTreeMap::new();
     for case in cases {
-        ways.entry("together").or_default().push((case, &case.runs));
+        ways.entry("together").or_default().push(&case.runs);
         for (resource, runs) in &case.alone {
-            ways.entry(resource.name()).or_default().push((case, runs));
+            ways.entry(resource.name()).or_default().push(runs);
         }
     }
     ways.into_iter().map(|(name, runs)| (name.to_string(), resource_rows(&runs))).collect()
 }
 
-fn resource_rows(cases: &[(&Case, &[Digest])]) -> Vec<ResourceRow> {
-    let policies = cases.first().map_or(&[][..], |(_, runs)| *runs);
+fn resource_rows(scenarios: &[&[Digest]]) -> Vec<ResourceRow> {
+    let policies = scenarios.first().map_or(&[][..], |runs| *runs);
     let row = |policy: &Digest| {
-        let pair = |(case, runs): &(&Case, &[Digest])| gain(case, runs, by_policy(runs, &policy.policy)?);
-        let pairs: Vec<(f64, f64)> = cases.iter().filter_map(pair).collect();
+        let pair = |runs: &&[Digest]| gain(runs, by_policy(runs, &policy.policy)?);
+        let pairs: Vec<(f64, f64)> = scenarios.iter().filter_map(pair).collect();
         let gains: Vec<f64> = pairs.iter().map(|(gain, _)| *gain).collect();
         ResourceRow {
             policy: policy.policy.clone(),

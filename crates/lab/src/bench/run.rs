@@ -130,10 +130,8 @@ impl<'a> Plan<'a> {
     /// Jobs by scenario, so that few scenarios are in memory at a time; the clairvoyant takes longest and
     /// goes first.
     fn jobs(&self) -> Vec<Job<'a>> {
-        let with = |alone: Option<Resource>| {
-            let policies = self.policies.iter().filter(move |name| alone.is_none() || *name != "static");
-            policies.map(move |name| Task::Policy { name, alone })
-        };
+        let with =
+            |alone: Option<Resource>| self.policies.iter().map(move |name| Task::Policy { name, alone });
         let mut tasks: Vec<Task<'a>> = with(None).chain([Task::Bound]).collect();
         tasks.extend(self.alone.iter().flat_map(|resource| with(Some(*resource))));
         tasks.sort_by_key(|task| std::cmp::Reverse(self.tries(task)));

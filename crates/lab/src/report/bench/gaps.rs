@@ -67,7 +67,7 @@ fn resources(out: &mut String, bench: &Bench<'_>) {
         return;
     }
     out.push_str(
-        "<section id=\"resources\">\n<h2>Gap closed with one resource alone</h2>\n<p class=\"note\">Both the policy and the \
+        "<section id=\"resources\">\n<h2>Gap closed with one resource alone</h2>\n<p class=\"note\">Policy, static and \
          clairvoyant may change that resource only; all scenarios of hosts that can change it together. Small: what is gained \
          in utility over static.</p>\n",
     );
