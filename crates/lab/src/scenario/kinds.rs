@@ -188,12 +188,12 @@ impl Kind {
     }
 
     /// Draws a weight and an objective; the objective is up to half as long again as the kind's, and
-    /// leaves room for a request's own time.
-    pub(super) fn promise(&self, cores: f64, random: &mut Pcg32) -> (u32, Objective) {
+    /// leaves room for a request's own time, `elsewhere_s` on a GPU included.
+    pub(super) fn promise(&self, cores: f64, elsewhere_s: f64, random: &mut Pcg32) -> (u32, Objective) {
         let weight = self.weights[lots::below(random, self.weights.len())];
         let slack = [0.75, 1.0, 1.0, 1.5][lots::below(random, 4)];
         let Objective::Latency { p99 } = self.objective else { return (weight, self.objective) };
-        let alone = self.request_ms / cores.min(1.0) / 1000.0;
+        let alone = self.request_ms / cores.min(1.0) / 1000.0 + elsewhere_s;
         let p99 = (p99.as_secs_f64() * slack).max(4.0 * alone);
         (weight, Objective::Latency { p99: lots::micros(p99) })
     }
