@@ -90,7 +90,7 @@ impl Default for Parameters {
             refusal_after: Duration::from_secs(5),
             refusal_rest: Duration::from_secs(60),
             device_failure: 0.01,
-            paravirtual_bytes_s: 400.0e6,
+            paravirtual_bytes_s: 150.0e6,
             counter_noise: 0.01,
             counter_lag: true,
         }

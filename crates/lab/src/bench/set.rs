@@ -88,11 +88,11 @@ macro_rules! shape {
 
 const SHAPES: [Shape; 6] = [
     shape!("small", 10),
-    shape!("two-socket", 32),
+    shape!("two-socket", 28),
     shape!("nvme-storage", 32),
-    shape!("cxl-pool", 40),
+    shape!("cxl-pool", 32),
     shape!("gpu-box", 32),
-    shape!("density", 96),
+    shape!("density", 64),
 ];
 
 /// What is different from one seed of a shape to the next.
