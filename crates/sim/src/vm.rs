@@ -10,6 +10,11 @@ use crate::parameters::Parameters;
 use crate::queue::Service;
 use crate::score::{VmScore, Window};
 
+/// By how much a VM that waits for devices tries to do more than it could before.
+const PROBE: f64 = 1.1;
+/// It tries at least so much, in cores.
+const LEAST_FED: f64 = 0.02;
+
 /// What the simulator knows of one VM.
 #[derive(Debug)]
 pub(crate) struct Vm {
@@ -49,6 +54,8 @@ pub(crate) struct Vm {
     pub(crate) gpu: f64,
     /// Time for which its slices cannot be used.
     pub(crate) gpu_down_s: f64,
+    /// Work that its devices and GPU slices can feed, in cores.
+    fed: f64,
     /// Time that it has still to stand still.
     pub(crate) stall_s: f64,
     pub(crate) backlog: f64,
@@ -152,6 +159,7 @@ impl Vm {
             gpu_wanted: 0.0,
             gpu: 0.0,
             gpu_down_s: 0.0,
+            fed: f64::INFINITY,
             stall_s: 0.0,
             backlog: 0.0,
             backlog_alone: 0.0,
@@ -186,9 +194,26 @@ impl Vm {
         self.working_set = self.workload.demand.working_set_at(at_s);
     }
 
-    /// CPU time that it could use in a step of `seconds`, in cores, before any limit but its vCPUs.
+    /// CPU time that it could use in a step of `seconds`, in cores, before any limit but its vCPUs. A VM
+    /// that waits for a device or a GPU is not runnable: it asks for little more than what kept those busy
+    /// before.
     pub(crate) fn wants(&self, seconds: f64) -> f64 {
-        (self.arrival + self.backlog / seconds) / self.efficiency.max(1e-6)
+        let work = (self.arrival + self.backlog / seconds).min(PROBE * self.fed);
+        work / (self.efficiency * self.memory_factor).max(1e-6)
+    }
+
+    /// Takes note of how much work devices and GPU can feed, in cores: all that it asks for, as long as
+    /// they keep up.
+    fn note_feed(&mut self) {
+        let application = &self.workload.application;
+        let fed = |got: f64, wanted: f64, need: f64| {
+            let short = need > 0.0 && got < 0.999 * wanted;
+            if short { got / need } else { f64::INFINITY }
+        };
+        let io = fed(self.io, self.io_wanted, application.io_bytes);
+        let gpu =
+            if application.gpu_seconds > 0.0 { self.gpu / application.gpu_seconds } else { f64::INFINITY };
+        self.fed = io.min(gpu).max(LEAST_FED);
     }
 
     /// Turns what it got into work done, requests answered and counters.
@@ -203,6 +228,7 @@ impl Vm {
         let (arrived, waiting) = (self.arrival * seconds, self.backlog);
         let done = (self.cpu * speed * seconds).min(waiting + arrived);
         self.backlog = waiting + arrived - done;
+        self.note_feed();
         self.judge(spec, parameters, seconds, speed, waiting, done);
         self.count(seconds, io_factor, awake);
     }
@@ -224,9 +250,9 @@ impl Vm {
                 let limit = spec.cpu.limit.as_f64() / 1000.0;
                 let gpu_s = if self.alone.gpu_s > 0.0 { self.alone.gpu_s / self.gpu.max(1e-6) } else { 0.0 };
                 let (cores, middle) = (self.cpu_within_reach, (waiting + self.backlog) / 2.0);
-                let here = self.service(cores, speed, middle, gpu_s);
+                let here = self.service(cores, speed, middle, (PROBE * self.fed, gpu_s));
                 let middle = (waiting_alone + self.backlog_alone) / 2.0;
-                let best = self.service(limit, self.alone.speed, middle, self.alone.gpu_s);
+                let best = self.service(limit, self.alone.speed, middle, (f64::INFINITY, self.alone.gpu_s));
                 if self.signal {
                     // A gauge of the last seconds, as monitoring has it.
                     self.p99_s += 0.3 * (here.p99() - self.p99_s);
@@ -262,9 +288,9 @@ impl Vm {
         }
     }
 
-    fn service(&self, cores: f64, speed: f64, backlog: f64, gpu_s: f64) -> Service {
+    fn service(&self, cores: f64, speed: f64, backlog: f64, (fed, gpu_s): (f64, f64)) -> Service {
         let request = self.workload.application.request.as_secs_f64();
-        let capacity = cores * speed;
+        let capacity = (cores * speed).min(fed);
         Service {
             arrival: self.arrival,
             capacity,

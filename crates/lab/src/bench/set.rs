@@ -108,9 +108,9 @@ struct Mix {
 
 /// With room, busy, and more than busy, where VMs come and go and little is measured.
 const MIXES: [Mix; 3] = [
-    Mix { name: "calm", load: 0.50, churn: 0.0, signal: 1.0 },
-    Mix { name: "busy", load: 0.65, churn: 0.2, signal: 0.5 },
-    Mix { name: "crowded", load: 0.80, churn: 0.4, signal: 0.0 },
+    Mix { name: "calm", load: 0.60, churn: 0.0, signal: 1.0 },
+    Mix { name: "busy", load: 0.75, churn: 0.2, signal: 0.5 },
+    Mix { name: "crowded", load: 0.90, churn: 0.4, signal: 0.0 },
 ];
 
 /// Seeds from here on are for judging; those below are for training.

@@ -226,7 +226,13 @@ impl Need {
     fn in_time(&self, config: &Config, arrival: f64, p99: f64) -> f64 {
         let carried = self.per_work(config.carried, arrival, self.application.io_bytes);
         let computed = self.per_work(config.gpu, arrival, self.application.gpu_seconds);
-        let speed = config.speed * carried.min(computed);
+        // What cannot be fed holds the VM back, and it tries a little more than that.
+        let most = |rate: f64, need: f64| if need > 0.0 { 1.2 * rate / need } else { f64::INFINITY };
+        let fed = most(config.carried, self.application.io_bytes)
+            .min(most(config.gpu, self.application.gpu_seconds));
+        let whole = self.cores * config.speed;
+        let capacity = (whole * carried.min(computed)).max(whole.min(fed)).max(0.05);
+        let speed = config.speed;
         let elsewhere = if self.application.gpu_seconds > 0.0 {
             self.application.gpu_seconds / config.gpu.max(1e-6) * self.application.request.as_secs_f64()
         } else {
@@ -234,7 +240,7 @@ impl Need {
         };
         let service = Service {
             arrival,
-            capacity: self.cores * speed,
+            capacity,
             cores: self.cores,
             speed,
             backlog: 0.0,

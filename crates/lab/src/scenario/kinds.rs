@@ -44,7 +44,7 @@ const fn latency(us: u64) -> Objective {
 const PLAIN: Kind = Kind {
     name: "web",
     share: 25,
-    objective: latency(30_000),
+    objective: latency(18_000),
     weights: &[100, 150, 200],
     request_ms: 5.0,
     memory_bytes: 0.8e9,
@@ -63,7 +63,7 @@ pub(super) const KINDS: [Kind; 8] = [
     Kind {
         name: "key-value",
         share: 15,
-        objective: latency(2_000),
+        objective: latency(750),
         weights: &[150, 200],
         request_ms: 0.2,
         memory_bytes: 1.5e9,
@@ -76,7 +76,7 @@ pub(super) const KINDS: [Kind; 8] = [
     Kind {
         name: "database",
         share: 17,
-        objective: latency(20_000),
+        objective: latency(8_000),
         weights: &[150, 200],
         request_ms: 2.0,
         memory_bytes: 2.0e9,

@@ -11,11 +11,11 @@ use super::sketch::Sketch;
 
 /// Mean working set of all VMs, as a share of the host's memory: enough that who grows needs what
 /// another no longer uses.
-const MEMORY_LOAD: f64 = 0.8;
+const MEMORY_LOAD: f64 = 0.88;
 
 /// What limits come to at most, as a multiple of the host's CPUs, where the load is given: idle traces
 /// would need VMs so large that not even their reservations fit.
-const MOST_OVERCOMMIT: f64 = 5.0;
+const MOST_OVERCOMMIT: f64 = 8.0;
 
 /// No VM is smaller: what a guest needs to stay up.
 const LEAST_CORES: f64 = 0.1;
