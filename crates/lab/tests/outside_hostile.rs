@@ -125,7 +125,7 @@ fn what_is_not_a_message_is_refused_with_its_line() {
         &["schema: is 2; this Halcyon speaks schema 1"],
     );
     assert_says(&world_fails(&says(&[FIRST])), &["type: is `snapshot` where world was due"]);
-    let deep = format!("head -c 60000 /dev/zero | tr '\\0' '['");
+    let deep = "head -c 60000 /dev/zero | tr '\\0' '['";
     let error = world_fails(&format!("printf '{{\"schema\":1,\"type\":\"world\",\"host\":'; {deep}; echo"));
     assert_says(&error, &["line 1"]);
 }

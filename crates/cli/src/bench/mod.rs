@@ -42,6 +42,9 @@ pub(crate) struct Args {
     /// A command that is a policy of its own, `external` in the table
     #[arg(long, value_name = "COMMAND")]
     policy_cmd: Option<String>,
+    /// How long such a command may take for each line, in seconds
+    #[arg(long, value_name = "S", default_value = "10", allow_negative_numbers = true, value_parser = setup::deadline)]
+    peer_deadline: Duration,
     /// The policies, separated by commas; all that come with Halcyon if left out
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     policies: Vec<String>,
@@ -126,7 +129,15 @@ fn measure(
     if let Some(command) = &args.world_cmd {
         let done = |seed| eprintln!("halcyon: seed {seed} of {} is done", args.seeds);
         let seeds = 1..=u64::from(args.seeds);
-        let cases = bench::world(command, seeds, &chosen.policies, mine.as_ref(), &clock, &done, stop)?;
+        let cases = bench::world(
+            &setup::outside(args, command),
+            seeds,
+            &chosen.policies,
+            mine.as_ref(),
+            &clock,
+            &done,
+            stop,
+        )?;
         if cases.is_none() {
             eprintln!("halcyon: interrupted; nothing was kept");
         }

@@ -1,10 +1,12 @@
 //! From arguments to scenarios and policies.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use halcyon_lab::Scenario;
 use halcyon_lab::bench::{self, Entry, WithCommand};
+use halcyon_lab::outside::{EXTERNAL, Limits, Outside};
 
 use super::Args;
 
@@ -14,13 +16,26 @@ pub(super) struct Chosen {
     pub(super) entries: Vec<Entry>,
 }
 
-/// What a policy that is a command is called.
-const EXTERNAL: &str = "external";
-
 /// The policy that is a command, if there is one.
 pub(super) fn mine(args: &Args) -> Option<WithCommand> {
-    let command = args.policy_cmd.clone()?;
+    let command = outside(args, args.policy_cmd.as_ref()?);
     Some(WithCommand { name: EXTERNAL.into(), command })
+}
+
+/// A command that is a world or a policy.
+pub(super) fn outside(args: &Args, command: &str) -> Outside {
+    let limits = Limits { deadline: args.peer_deadline, ..Limits::default() };
+    Outside { command: command.into(), limits, seed: 1 }
+}
+
+/// The deadline of such commands on the command line, in seconds.
+pub(super) fn deadline(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "give seconds, such as 10 or 0.5".to_string())?;
+    if (0.01..=86_400.0).contains(&seconds) {
+        Ok(Duration::from_secs_f64(seconds))
+    } else {
+        Err("give 0.01 to 86400 seconds".into())
+    }
 }
 
 /// The policies to run, each once, in the order of reports; or what is wrong with the names.

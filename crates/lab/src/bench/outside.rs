@@ -7,7 +7,7 @@ use halcyon_control::Stopwatch;
 use super::job::{BuiltIn, Chosen, Policies, Refusal};
 use super::run::{BenchError, Case};
 use crate::digest::Digest;
-use crate::outside::{ExternalPolicy, Limits, Outside, on_world};
+use crate::outside::{ExternalPolicy, Outside, on_world};
 use crate::scenario::Scenario;
 
 /// The policies that come with Halcyon, and one that is a command.
@@ -15,12 +15,12 @@ use crate::scenario::Scenario;
 pub struct WithCommand {
     /// What the policy is called.
     pub name: String,
-    /// The command, as a shell takes it.
-    pub command: String,
+    /// The command; its seed is that of each run.
+    pub command: Outside,
 }
 
-fn outside(command: &str, seed: u64) -> Outside {
-    Outside { command: command.into(), limits: Limits::default(), seed }
+fn seeded(command: &Outside, seed: u64) -> Outside {
+    Outside { seed, ..command.clone() }
 }
 
 impl Policies for WithCommand {
@@ -28,7 +28,7 @@ impl Policies for WithCommand {
         if name != self.name {
             return BuiltIn.make(name, scenario, stop);
         }
-        let policy = ExternalPolicy::start(&outside(&self.command, scenario.seed))?;
+        let policy = ExternalPolicy::start(&seeded(&self.command, scenario.seed))?;
         let fault = policy.fault();
         let fault = move || fault.take().map(|error| Box::new(error) as Refusal);
         Ok(Chosen { policy: Box::new(policy), fault: Some(Box::new(fault)) })
@@ -46,7 +46,7 @@ impl Policies for WithCommand {
 /// # Errors
 /// When the world or the policy that is a command is dead, slow or wrong, or there is no such policy.
 pub fn world(
-    command: &str,
+    command: &Outside,
     seeds: impl Iterator<Item = u64>,
     policies: &[String],
     mine: Option<&WithCommand>,
@@ -56,9 +56,9 @@ pub fn world(
 ) -> Result<Option<Vec<Case>>, BenchError> {
     let mut cases = Vec::new();
     for seed in seeds {
-        let policy = mine.map(|mine| (mine.name.as_str(), outside(&mine.command, seed)));
+        let policy = mine.map(|mine| (mine.name.as_str(), seeded(&mine.command, seed)));
         let policy = policy.as_ref().map(|(name, command)| (*name, command));
-        let ran = on_world(&outside(command, seed), policies, policy, stopwatch, stop);
+        let ran = on_world(&seeded(command, seed), policies, policy, stopwatch, stop);
         let ran = ran.map_err(|source| BenchError::World { seed, source: Box::new(source) })?;
         let Some((host, results)) = ran else { return Ok(None) };
         let vms = results.first().map_or(0, |run| run.score.vms.len());

@@ -29,13 +29,13 @@ pub struct OutsideError {
     /// What it is.
     pub role: Role,
     /// Its command.
-    pub command: String,
+    pub command: Box<str>,
     /// The line of its output, counted from 1, if it is about one.
     pub line: Option<u64>,
     /// The field of the message, if it is about one.
-    pub field: Option<String>,
+    pub field: Option<Box<str>>,
     /// What is wrong and what to do about it.
-    pub problem: String,
+    pub problem: Box<str>,
     /// What it last wrote to its standard error.
     pub stderr: Vec<String>,
     /// The cause.

@@ -12,6 +12,7 @@ mod encode;
 mod error;
 mod host;
 mod message;
+mod opened;
 mod peer;
 mod policy;
 mod schema;
@@ -20,6 +21,6 @@ mod world;
 
 pub use error::{OutsideError, Role};
 pub use peer::Limits;
-pub use policy::{ExternalPolicy, Fault, PolicyRun};
+pub use policy::{EXTERNAL, ExternalPolicy, Fault, PolicyRun};
 pub use schema::{Direction, schemas};
 pub use world::{Outside, OutsideRunError, WorldRun, on_world};

@@ -220,7 +220,7 @@ impl Peer {
     /// What is wrong with a line that could be read.
     pub(super) fn flaw(&mut self, line: u64, flaw: Flaw) -> OutsideError {
         let Flaw { field, problem } = flaw;
-        let field = (!field.is_empty()).then_some(field);
+        let field = (!field.is_empty()).then(|| field.into());
         OutsideError { field, ..self.fault(Some(line), problem, None) }
     }
 
@@ -239,10 +239,10 @@ impl Peer {
         let stderr = tail.iter().cloned().collect();
         OutsideError {
             role: self.role,
-            command: self.command.clone(),
+            command: self.command.as_str().into(),
             line,
             field: None,
-            problem,
+            problem: problem.into(),
             stderr,
             source,
         }

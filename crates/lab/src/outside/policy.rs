@@ -20,6 +20,9 @@ use super::{decode, encode};
 use crate::run::{Run, RunResult};
 use crate::scenario::Scenario;
 
+/// The name of a policy from outside in results.
+pub const EXTERNAL: &str = "external";
+
 /// Where a policy from outside puts what stops a run.
 #[derive(Debug, Clone, Default)]
 pub struct Fault(Arc<Mutex<Option<OutsideError>>>);
@@ -141,7 +144,7 @@ impl ExternalPolicy {
 
 impl Policy for ExternalPolicy {
     fn name(&self) -> &'static str {
-        "external"
+        EXTERNAL
     }
 
     fn decide(&mut self, view: &View<'_>) -> Proposal {

@@ -1,6 +1,7 @@
 //! A policy on a world from outside, cycle by cycle.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use halcyon_control::{Config, Cycle, CycleError, Outcome, Stopwatch};
 use halcyon_hal::MemoryJournal;
@@ -121,6 +122,18 @@ impl WorldRun {
     #[must_use]
     pub fn host_name(&self) -> &str {
         self.host.name()
+    }
+
+    /// How many VMs there are or were.
+    #[must_use]
+    pub fn vms(&self) -> usize {
+        self.host.ever()
+    }
+
+    /// How long the run is to last, in simulated time.
+    #[must_use]
+    pub fn duration(&self) -> Duration {
+        self.host.duration()
     }
 
     /// The cycle.
