@@ -31,16 +31,18 @@ fn bench(threads: usize, alone: &[Resource], store: Option<&Store>) -> (Vec<Case
     let again = Mutex::new(Vec::new());
     let watch = |event: Event<'_>| {
         if let Event::Again(error) = event {
-            again.lock().unwrap().push(error.to_string());
+            again.lock().expect("nothing is in the way").push(error.to_string());
         }
     };
-    let cases = run(&plan, &Still, &watch, &AtomicBool::new(false)).unwrap().unwrap();
-    (cases, again.into_inner().unwrap())
+    let cases = run(&plan, &Still, &watch, &AtomicBool::new(false))
+        .expect("nothing is in the way")
+        .expect("nothing is in the way");
+    (cases, again.into_inner().expect("nothing is in the way"))
 }
 
 fn json(cases: &[Case]) -> String {
     let report = Report::new(cases, Memory { process_peak_rss_bytes: None });
-    serde_json::to_string_pretty(&report).unwrap()
+    serde_json::to_string_pretty(&report).expect("nothing is in the way")
 }
 
 #[test]
@@ -59,8 +61,8 @@ fn the_number_of_threads_makes_no_difference() {
 
 #[test]
 fn what_was_interrupted_goes_on_and_comes_to_the_same() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = Store::open(folder.path(), "test 1").unwrap();
+    let folder = tempfile::tempdir().expect("nothing is in the way");
+    let store = Store::open(folder.path(), "test 1").expect("nothing is in the way");
     let (entries, policies) = (entries(), names());
     let plan = Plan {
         entries: &entries,
@@ -76,40 +78,49 @@ fn what_was_interrupted_goes_on_and_comes_to_the_same() {
             stop.store(true, Ordering::Relaxed);
         }
     };
-    assert_eq!(run(&plan, &Still, &watch, &stop).unwrap(), None, "what was stopped is no result");
-    let files = std::fs::read_dir(folder.path()).unwrap().count();
+    assert_eq!(
+        run(&plan, &Still, &watch, &stop).expect("nothing is in the way"),
+        None,
+        "what was stopped is no result"
+    );
+    let files = std::fs::read_dir(folder.path()).expect("nothing is in the way").count();
     assert_eq!(files, done.load(Ordering::Relaxed), "what was finished was kept, and nothing else");
     assert!(files < plan.runs());
     let count = |event: Event<'_>| {
         kept.fetch_add(usize::from(matches!(event, Event::Done { kept: true })), Ordering::Relaxed);
     };
-    let resumed = run(&plan, &Still, &count, &AtomicBool::new(false)).unwrap().unwrap();
+    let resumed = run(&plan, &Still, &count, &AtomicBool::new(false))
+        .expect("nothing is in the way")
+        .expect("nothing is in the way");
     assert_eq!(kept.load(Ordering::Relaxed), files);
     assert_eq!(json(&resumed), json(&bench(2, &[], None).0));
 }
 
 fn files(folder: &Path) -> Vec<std::path::PathBuf> {
-    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).collect();
+    let mut files: Vec<_> = std::fs::read_dir(folder)
+        .expect("nothing is in the way")
+        .map(|file| file.expect("nothing is in the way").path())
+        .collect();
     files.sort();
     files
 }
 
 #[test]
 fn damaged_results_are_said_and_made_again() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = Store::open(folder.path(), "test 1").unwrap();
+    let folder = tempfile::tempdir().expect("nothing is in the way");
+    let store = Store::open(folder.path(), "test 1").expect("nothing is in the way");
     let (cases, _) = bench(2, &[], Some(&store));
     let files = files(folder.path());
-    std::fs::write(&files[0], "{").unwrap();
-    std::fs::write(&files[1], vec![b' '; 2 << 20]).unwrap();
-    let text = std::fs::read_to_string(&files[2]).unwrap();
-    let (before, after) = text.split_once("\"result\":").unwrap();
+    std::fs::write(&files[0], "{").expect("nothing is in the way");
+    std::fs::write(&files[1], vec![b' '; 2 << 20]).expect("nothing is in the way");
+    let text = std::fs::read_to_string(&files[2]).expect("nothing is in the way");
+    let (before, after) = text.split_once("\"result\":").expect("nothing is in the way");
     // One digit of the result.
-    let digit = after.rfind(|letter: char| letter.is_ascii_digit()).unwrap();
+    let digit = after.rfind(|letter: char| letter.is_ascii_digit()).expect("nothing is in the way");
     let other = if after.as_bytes()[digit] == b'7' { "8" } else { "7" };
     let changed = format!("{before}\"result\":{}{other}{}", &after[..digit], &after[digit + 1..]);
-    std::fs::write(&files[2], changed).unwrap();
-    std::fs::copy(&files[4], &files[3]).unwrap();
+    std::fs::write(&files[2], changed).expect("nothing is in the way");
+    std::fs::copy(&files[4], &files[3]).expect("nothing is in the way");
     let (again, mut said) = bench(2, &[], Some(&store));
     said.sort();
     assert_eq!(said.len(), 4, "{said:?}");
@@ -123,10 +134,10 @@ fn damaged_results_are_said_and_made_again() {
 
 #[test]
 fn results_of_another_program_are_not_used() {
-    let folder = tempfile::tempdir().unwrap();
-    bench(2, &[], Some(&Store::open(folder.path(), "test 1").unwrap()));
+    let folder = tempfile::tempdir().expect("nothing is in the way");
+    bench(2, &[], Some(&Store::open(folder.path(), "test 1").expect("nothing is in the way")));
     let before = files(folder.path()).len();
-    bench(2, &[], Some(&Store::open(folder.path(), "test 2").unwrap()));
+    bench(2, &[], Some(&Store::open(folder.path(), "test 2").expect("nothing is in the way")));
     assert_eq!(files(folder.path()).len(), 2 * before);
 }
 
@@ -144,7 +155,9 @@ fn what_cannot_be_made_is_named() {
     assert!(broken.contains("broken") && broken.contains('9'), "{broken}");
     let nothing =
         Plan { entries: &[], policies: &policies, alone: &[], make: &BuiltIn, threads: 4, store: None };
-    let nothing = run(&nothing, &Still, &|_| {}, &AtomicBool::new(false)).unwrap().unwrap();
+    let nothing = run(&nothing, &Still, &|_| {}, &AtomicBool::new(false))
+        .expect("nothing is in the way")
+        .expect("nothing is in the way");
     assert!(nothing.is_empty());
     assert!(json(&nothing).contains("\"scenarios\": 0"));
 }
@@ -153,8 +166,11 @@ fn what_cannot_be_made_is_named() {
 fn the_page_shows_the_bench_and_one_scenario() {
     let (cases, _) = bench(2, &[Resource::Cpu], None);
     let report = Report::new(&cases, Memory { process_peak_rss_bytes: Some(1 << 26) });
-    let (index, names) = telling(&cases).unwrap();
-    let looked = || detail(&entries()[index], &names, &BuiltIn, &Still, &AtomicBool::new(false)).unwrap();
+    let (index, names) = telling(&cases).expect("nothing is in the way");
+    let looked = || {
+        detail(&entries()[index], &names, &BuiltIn, &Still, &AtomicBool::new(false))
+            .expect("nothing is in the way")
+    };
     let page = bench_html(&report, looked().as_ref(), "halcyon bench <x>");
     let sections = [
         "How good, and how sure",
