@@ -1,14 +1,22 @@
 #!/usr/bin/env python3
 """A policy for `halcyon bench --policy-cmd 'python3 examples/outside/policy.py'`.
 
-Gives each socket's CPU time and each host's memory to VMs in proportion to what they use. Standard
-library only.
+Gives CPU time, memory bandwidth and memory to VMs in proportion to what they used at most lately. A
+place to start from, not a good policy. Standard library only.
 """
 import json
 import sys
 
-ROOM = 2  # twice what is used
+ROOM = 1.5  # what is used, and half as much again
 vms, peak = {}, {}
+
+
+def most_lately(name, what, used):
+    """A peak that fades by half in about a minute."""
+    peak[name, what] = max(used, 0.99 * peak.get((name, what), 0))
+    return peak[name, what]
+
+
 for line in sys.stdin:
     message = json.loads(line)
     if message["type"] == "world":  # comes first, and again whenever VMs come or go
@@ -18,16 +26,19 @@ for line in sys.stdin:
     wishes = []
     for seen in message["vms"]:
         name, rates = seen["vm"], seen["rates"]
-        if "cpu_used_milli" not in rates:
-            continue  # what was not measured stays as it is
-        limit = vms[name]["cpu_milli"]["limit"]
-        used = rates["cpu_used_milli"] + rates.get("cpu_waited_milli", 0)
-        peak[name] = max(used, 0.99 * peak.get(name, 0))  # what it used at most lately
-        wish = {"vm": name, "cpu_milli": {"share": peak[name] * ROOM}, "reason": {"demand": min(1, used / limit)}}
-        if "working_set_bytes" in seen:
-            # Where it lies already, scaled; what is too much for a node is scaled down by Halcyon.
-            have = sum(part["bytes"] for part in held[name]["memory"])
-            scale = seen["working_set_bytes"] * 1.2 / have
-            wish["memory"] = [{"node": p["node"], "bytes": p["bytes"] * scale} for p in held[name]["memory"]]
+        wish = {"vm": name}
+        if "cpu_used_milli" in rates:  # what was not measured stays as it is
+            used = most_lately(name, "cpu", rates["cpu_used_milli"] + rates.get("cpu_waited_milli", 0))
+            wish["cpu_milli"] = {"share": used * ROOM}
+            wish["reason"] = {"demand": min(1, used / vms[name]["cpu_milli"]["limit"])}
+        if "memory_bandwidth_bytes_per_s" in rates:
+            used = most_lately(name, "bandwidth", rates["memory_bandwidth_bytes_per_s"])
+            wish["memory_bandwidth_bytes_per_s"] = {"share": used * ROOM}
+        if "working_set_bytes" in seen:  # where it lies already, scaled
+            parts = held[name]["memory"]
+            wanted = most_lately(name, "memory", seen["working_set_bytes"]) * 1.2
+            scale = wanted / sum(part["bytes"] for part in parts)
+            if not 0.9 < scale < 1.0:  # not for little
+                wish["memory"] = [{"node": part["node"], "bytes": part["bytes"] * scale} for part in parts]
         wishes.append(wish)
     print(json.dumps({"schema": 1, "type": "proposal", "cycle": message["cycle"], "vms": wishes}), flush=True)

@@ -88,11 +88,11 @@ macro_rules! shape {
 
 const SHAPES: [Shape; 6] = [
     shape!("small", 10),
-    shape!("two-socket", 32),
+    shape!("two-socket", 28),
     shape!("nvme-storage", 32),
-    shape!("cxl-pool", 40),
+    shape!("cxl-pool", 32),
     shape!("gpu-box", 32),
-    shape!("density", 96),
+    shape!("density", 64),
 ];
 
 /// What is different from one seed of a shape to the next.
@@ -108,9 +108,9 @@ struct Mix {
 
 /// With room, busy, and more than busy, where VMs come and go and little is measured.
 const MIXES: [Mix; 3] = [
-    Mix { name: "calm", load: 0.60, churn: 0.0, signal: 1.0 },
-    Mix { name: "busy", load: 0.75, churn: 0.2, signal: 0.5 },
-    Mix { name: "crowded", load: 0.90, churn: 0.4, signal: 0.0 },
+    Mix { name: "calm", load: 0.70, churn: 0.0, signal: 1.0 },
+    Mix { name: "busy", load: 0.90, churn: 0.2, signal: 0.5 },
+    Mix { name: "crowded", load: 1.10, churn: 0.4, signal: 0.0 },
 ];
 
 /// Seeds from here on are for judging; those below are for training.

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use halcyon_model::topology::DeviceClass;
 use halcyon_model::{Objective, VmSpec};
 use halcyon_sim::{Application, Guest, Outlook, Service};
 
@@ -30,8 +31,8 @@ pub(super) struct Need {
     cores: f64,
     /// Bytes of cache, and speed and traffic with as much.
     caches: Vec<(f64, f64, f64)>,
-    /// Numbers of devices, and the traffic that they and the host carry together.
-    devices: Vec<(f64, f64)>,
+    /// Numbers of NVMe and of other devices, and the traffic that they and the host carry together.
+    devices: Vec<(f64, f64, f64)>,
     /// Compute slices, and the speed of the whole.
     slices: Vec<(f64, f64)>,
 }
@@ -76,7 +77,8 @@ struct Config {
     cache: f64,
     /// Memory above the reservation.
     memory: f64,
-    devices: f64,
+    disks: f64,
+    others: f64,
     carried: f64,
     slices: f64,
     gpu: f64,
@@ -166,13 +168,14 @@ impl Need {
                 let least = working_set * (1.0 - MISSING_GRID[cut - 1]);
                 let speed = speed / (1.0 + self.paging * missing);
                 let memory = (least - reserved).max(0.0);
-                self.devices.iter().flat_map(move |(devices, carried)| {
+                self.devices.iter().flat_map(move |(disks, others, carried)| {
                     self.slices.iter().map(move |(slices, gpu)| Config {
                         speed,
                         traffic,
                         cache,
                         memory,
-                        devices: *devices,
+                        disks: *disks,
+                        others: *others,
                         carried: *carried,
                         slices: *slices,
                         gpu: *gpu,
@@ -306,7 +309,8 @@ impl Need {
         Use {
             memory: config.memory,
             cache: config.cache,
-            devices: config.devices,
+            disks: config.disks,
+            others: config.others,
             slices: config.slices,
             ..Use::default()
         }
@@ -336,22 +340,30 @@ impl Choice {
 }
 
 /// From none to all that it may have; a VM whose traffic the host carries anyway needs none.
-fn device_options(scenario: &Scenario, spec: &VmSpec, application: &Application) -> Vec<(f64, f64)> {
-    let host = scenario.parameters.paravirtual_bytes_s;
-    let mut options = vec![(0.0, host)];
+fn device_options(scenario: &Scenario, spec: &VmSpec, application: &Application) -> Vec<(f64, f64, f64)> {
+    let mut options = vec![(0.0, 0.0, scenario.parameters.paravirtual_bytes_s)];
     if application.io_bytes <= 0.0 {
         return options;
     }
-    let (mut devices, mut carried) = (0.0, host);
     for wish in &spec.devices {
         let fabric = scenario.topology.fabric();
         let of_class = fabric.devices.iter().filter(|device| device.class == wish.class);
         let fastest = of_class.map(|device| device.bandwidth).max().unwrap_or_default();
-        for _ in 0..wish.count.limit.min(16) {
-            devices += 1.0;
-            carried += wish.bandwidth.limit.min(fastest).as_f64();
-            options.push((devices, carried));
-        }
+        let each = wish.bandwidth.limit.min(fastest).as_f64();
+        let most = wish.count.limit;
+        // Of very many, the last step takes all of them for the price of a few.
+        let steps: Vec<(f64, f64)> = (0..=most.min(8))
+            .map(|count| (f64::from(count), f64::from(if count == 8 { most } else { count })))
+            .collect();
+        let more = |(disks, others, carried): &(f64, f64, f64)| {
+            let (disks, others, carried) = (*disks, *others, *carried);
+            let with = |(count, real): &(f64, f64)| match wish.class {
+                DeviceClass::Nvme => (disks + count, others, carried + real * each),
+                _ => (disks, others + count, carried + real * each),
+            };
+            steps.iter().map(with).collect::<Vec<_>>()
+        };
+        options = options.iter().flat_map(more).collect();
     }
     options
 }

@@ -7,6 +7,8 @@
 use clarabel::algebra::CscMatrix;
 use clarabel::solver::{DefaultSettings, DefaultSolver, IPSolver, SupportedConeT};
 
+use halcyon_model::topology::{Device, DeviceClass};
+
 use super::Target;
 use super::needs::{Choice, Need, Stretch};
 use crate::scenario::Scenario;
@@ -25,22 +27,25 @@ pub(super) struct Use {
     pub(super) bandwidth: f64,
     /// In bytes.
     pub(super) cache: f64,
-    pub(super) devices: f64,
+    /// NVMe devices.
+    pub(super) disks: f64,
+    /// Devices of all other classes.
+    pub(super) others: f64,
     pub(super) slices: f64,
 }
 
 /// The number of shared resources.
-const RESOURCES: usize = 6;
-const NAMES: [&str; RESOURCES] = ["cpu", "memory", "memory-bandwidth", "cache", "device", "gpu"];
+const RESOURCES: usize = 7;
+const NAMES: [&str; RESOURCES] = ["cpu", "memory", "memory-bandwidth", "cache", "disk", "device", "gpu"];
 
 impl Use {
     fn listed(&self) -> [f64; RESOURCES] {
-        [self.cpu, self.memory, self.bandwidth, self.cache, self.devices, self.slices]
+        [self.cpu, self.memory, self.bandwidth, self.cache, self.disks, self.others, self.slices]
     }
 
     fn of(listed: [f64; RESOURCES]) -> Self {
-        let [cpu, memory, bandwidth, cache, devices, slices] = listed;
-        Self { cpu, memory, bandwidth, cache, devices, slices }
+        let [cpu, memory, bandwidth, cache, disks, others, slices] = listed;
+        Self { cpu, memory, bandwidth, cache, disks, others, slices }
     }
 
     pub(super) fn scaled(&self, part: f64) -> Self {
@@ -67,13 +72,17 @@ impl Capacity {
         let cache: f64 = caches.map(|cache| cache.size.as_f64()).sum();
         let fabric = topology.fabric();
         #[allow(clippy::cast_precision_loss)]
-        let devices = fabric.devices.iter().filter(|device| fabric.is_assignable(device.id)).count() as f64;
+        let count = |disks: bool| {
+            let of_class = |device: &&Device| (device.class == DeviceClass::Nvme) == disks;
+            let devices = fabric.devices.iter().filter(of_class);
+            devices.filter(|device| fabric.is_assignable(device.id)).count() as f64
+        };
         let slices: u32 = topology
             .gpus()
             .iter()
             .map(|gpu| gpu.profiles.iter().map(|profile| profile.compute).max().unwrap_or(0))
             .sum();
-        Self([cores, memory, bandwidth, cache, devices, f64::from(slices)])
+        Self([cores, memory, bandwidth, cache, count(true), count(false), f64::from(slices)])
     }
 }
 
@@ -150,7 +159,7 @@ fn targets(needs: &[Need], columns: &[Vec<Choice>], shares: &[f64]) -> Vec<Targe
             target.cache += share * choice.takes.cache;
             target.cpu += share * choice.takes.cpu;
             target.slices += share * choice.takes.slices;
-            target.devices += share * choice.takes.devices;
+            target.devices += share * (choice.takes.disks + choice.takes.others);
             target.value += share * choice.value;
         }
         target

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use halcyon_model::profile::{Application, Fit, Profiles};
-use halcyon_model::{Family, HostTime, Objective, Proposal, Reason, VmId, VmSpec, VmWish, World};
+use halcyon_model::topology::{Device, DeviceClass};
+use halcyon_model::{DeviceMove, Family, HostTime, Objective, Proposal, Reason, VmId, VmSpec, VmWish, World};
 use halcyon_policy::{Foresight, Lfoc, Policy, Reactive, Tuning, Ucp, View, divide_slices};
 use halcyon_sim::{Outlook, Service, outlook};
 
@@ -25,6 +26,8 @@ pub(super) struct Future {
     profiles: Profiles,
     bound: Bound,
     step: f64,
+    /// What the host carries for a VM without devices, in bytes per second.
+    paravirtual: f64,
 }
 
 impl Future {
@@ -53,6 +56,7 @@ impl Future {
             profiles,
             bound: bound(scenario),
             step: scenario.parameters.step.as_secs_f64(),
+            paravirtual: scenario.parameters.paravirtual_bytes_s,
         }
     }
 
@@ -71,6 +75,31 @@ impl Future {
     fn target(&self, index: usize, now: HostTime) -> Option<crate::bound::Target> {
         let stretch = (now.as_secs_f64() / self.bound.stretch.as_secs_f64().max(1e-9)) as usize;
         self.bound.targets.get(stretch)?.get(index).copied()
+    }
+
+    /// How many devices of a class a VM will need in the time that comes, and what they are worth to it.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    fn devices_needed(
+        &self,
+        spec: &VmSpec,
+        class: DeviceClass,
+        world: World<'_>,
+        now: HostTime,
+    ) -> (usize, f64) {
+        let (Some(index), Some(wish)) = (self.index(spec.id), spec.wish(class)) else { return (0, 0.0) };
+        let mut coming = self.between(&self.outlooks[index].arrival, now, now + GPU_AHEAD).to_vec();
+        coming.sort_by(f32::total_cmp);
+        let high = coming.get(coming.len() * 9 / 10).copied().unwrap_or(0.0);
+        let cores = spec.cpu.limit.as_f64() / 1000.0;
+        let traffic = f64::from(high).min(cores) * self.applications[index].io_bytes;
+        let missing = (traffic - 0.9 * self.paravirtual).max(0.0);
+        let fabric = world.topology.fabric();
+        let fastest =
+            fabric.devices.iter().filter(|device| device.class == class).map(|device| device.bandwidth).max();
+        let each = fastest.unwrap_or_default().min(wish.bandwidth.limit).as_f64().max(1.0);
+        let count = ((missing / each).ceil() as usize).min(wish.count.limit as usize);
+        let worth = spec.weight.as_f64() * missing / traffic.max(1.0);
+        (count.max(wish.count.reservation as usize), worth)
     }
 
     /// What so many slices are worth to a VM in the time that comes, in utility times weight.
@@ -222,6 +251,7 @@ pub(super) struct Knowing {
     cache: Option<Box<dyn Policy + Send>>,
     slices: bool,
     slices_at: Option<HostTime>,
+    devices_at: Option<HostTime>,
     /// The VMs that are there, labelled.
     labelled: Vec<VmSpec>,
 }
@@ -248,6 +278,7 @@ impl Knowing {
             },
             slices: manner.slices,
             slices_at: None,
+            devices_at: None,
             labelled: Vec::new(),
             future,
         }
@@ -265,6 +296,61 @@ impl Knowing {
             self.labelled = world.vms.iter().map(labelled).collect();
         }
     }
+}
+
+/// Devices that somebody wants and does not need go to who will need them, with most worth first.
+fn hand_over(future: &Future, view: &View<'_>) -> Vec<DeviceMove> {
+    let (world, held, now) = (view.world, &view.snapshot.assignment, view.snapshot.at);
+    let fabric = world.topology.fabric();
+    let mut moves = Vec::new();
+    for (class, _) in DeviceClass::ALL {
+        let movable = |device: &&Device| {
+            device.class == class
+                && device.hot_plug
+                && fabric.is_assignable(device.id)
+                && fabric.companions(device.id).len() == 1
+        };
+        let devices: Vec<&Device> = fabric.devices.iter().filter(movable).collect();
+        let needs: Vec<(usize, f64)> =
+            world.vms.iter().map(|spec| future.devices_needed(spec, class, world, now)).collect();
+        let owner = |device: &Device| held.devices[device.id.index()].owner;
+        let mut counts: Vec<usize> = world
+            .vms
+            .iter()
+            .map(|spec| {
+                fabric.devices.iter().filter(|d| d.class == class && owner(d) == Some(spec.id)).count()
+            })
+            .collect();
+        let mut order: Vec<usize> = (0..needs.len()).filter(|at| counts[*at] < needs[*at].0).collect();
+        order.sort_by(|a, b| needs[*b].1.total_cmp(&needs[*a].1).then(a.cmp(b)));
+        let mut given = vec![false; devices.len()];
+        for taker in order {
+            while counts[taker] < needs[taker].0 {
+                let socket = held.holdings[taker].socket;
+                let spare = |at: &usize| {
+                    !given[*at]
+                        && owner(devices[*at]).is_none_or(|vm| {
+                            world
+                                .position(vm)
+                                .is_none_or(|owner| owner != taker && counts[owner] > needs[owner].0)
+                        })
+                };
+                let near = |at: &usize| {
+                    let device = devices[*at];
+                    (owner(device).is_some(), fabric.socket(device.id) != Some(socket), device.id)
+                };
+                let Some(found) = (0..devices.len()).filter(spare).min_by_key(near) else { break };
+                given[found] = true;
+                if let Some(position) = owner(devices[found]).and_then(|vm| world.position(vm)) {
+                    counts[position] -= 1;
+                }
+                counts[taker] += 1;
+                let to = Some(world.vms[taker].id);
+                moves.push(DeviceMove { device: devices[found].id, to, reason: Reason::Fit });
+            }
+        }
+    }
+    moves
 }
 
 impl Policy for Knowing {
@@ -289,9 +375,19 @@ impl Policy for Knowing {
                 }
             }
         }
+        let now = view.snapshot.at;
+        let pace = Duration::from_secs(60);
+        if self.devices_at.is_none_or(|last| now >= last + pace) && !view.frozen.contains(Family::Fabric) {
+            self.devices_at = Some(now);
+            let moves = hand_over(&self.future, view);
+            if !moves.is_empty() {
+                proposal.devices = moves;
+            }
+        } else {
+            proposal.devices.clear();
+        }
         if self.slices && !view.world.topology.gpus().is_empty() {
             proposal.gpu_instances = None;
-            let now = view.snapshot.at;
             let due = self.slices_at.is_none_or(|last| now >= last + GPU_PACE);
             if due && !view.frozen.contains(Family::Gpu) {
                 self.slices_at = Some(now);

@@ -12,6 +12,7 @@ mod encode;
 mod error;
 mod host;
 mod message;
+mod opened;
 mod peer;
 mod policy;
 mod schema;

@@ -44,7 +44,7 @@ const fn latency(us: u64) -> Objective {
 const PLAIN: Kind = Kind {
     name: "web",
     share: 25,
-    objective: latency(18_000),
+    objective: latency(16_000),
     weights: &[100, 150, 200],
     request_ms: 5.0,
     memory_bytes: 0.8e9,
@@ -63,7 +63,7 @@ pub(super) const KINDS: [Kind; 8] = [
     Kind {
         name: "key-value",
         share: 15,
-        objective: latency(750),
+        objective: latency(650),
         weights: &[150, 200],
         request_ms: 0.2,
         memory_bytes: 1.5e9,
@@ -76,7 +76,7 @@ pub(super) const KINDS: [Kind; 8] = [
     Kind {
         name: "database",
         share: 17,
-        objective: latency(8_000),
+        objective: latency(6_500),
         weights: &[150, 200],
         request_ms: 2.0,
         memory_bytes: 2.0e9,
@@ -188,13 +188,13 @@ impl Kind {
     }
 
     /// Draws a weight and an objective; the objective is up to half as long again as the kind's, and
-    /// leaves room for a request's own time.
-    pub(super) fn promise(&self, cores: f64, random: &mut Pcg32) -> (u32, Objective) {
+    /// leaves room for a request's own time, `elsewhere_s` on a GPU included.
+    pub(super) fn promise(&self, cores: f64, elsewhere_s: f64, random: &mut Pcg32) -> (u32, Objective) {
         let weight = self.weights[lots::below(random, self.weights.len())];
         let slack = [0.75, 1.0, 1.0, 1.5][lots::below(random, 4)];
         let Objective::Latency { p99 } = self.objective else { return (weight, self.objective) };
-        let alone = self.request_ms / cores.min(1.0) / 1000.0;
-        let p99 = (p99.as_secs_f64() * slack).max(4.0 * alone);
+        let alone = self.request_ms / cores.min(1.0) / 1000.0 + elsewhere_s;
+        let p99 = (p99.as_secs_f64() * slack).max(3.0 * alone);
         (weight, Objective::Latency { p99: lots::micros(p99) })
     }
 }

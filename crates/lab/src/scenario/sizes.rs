@@ -11,7 +11,7 @@ use super::sketch::Sketch;
 
 /// Mean working set of all VMs, as a share of the host's memory: enough that who grows needs what
 /// another no longer uses.
-const MEMORY_LOAD: f64 = 0.88;
+const MEMORY_LOAD: f64 = 0.95;
 
 /// What limits come to at most, as a multiple of the host's CPUs, where the load is given: idle traces
 /// would need VMs so large that not even their reservations fit.

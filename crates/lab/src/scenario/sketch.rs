@@ -216,7 +216,14 @@ impl Sketch<'_> {
         random: &mut Pcg32,
     ) -> Guest {
         let workload = self.workload(size.cores(), size.memory.as_f64(), factor, interval);
-        let (weight, objective) = self.kind.promise(size.cores(), random);
+        let application = &workload.application;
+        let elsewhere = application.response.gpu.map_or(0.0, |gpu| {
+            // What can be kept with half of the slices that it may have.
+            let slices =
+                self.gpu.map_or(1, |share| share.slices.limit.div_ceil(2).max(share.slices.reservation));
+            application.request.as_secs_f64() * application.gpu_seconds / gpu.speed(slices.max(1))
+        });
+        let (weight, objective) = self.kind.promise(size.cores(), elsewhere, random);
         let widest = topology.sockets().iter().map(|socket| topology.memory_bandwidth(socket.id)).min();
         let spec = VmSpec {
             id: VmId::at(position),

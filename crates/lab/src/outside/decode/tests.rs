@@ -10,7 +10,7 @@ use halcyon_model::{Assignment, Snapshot, Step, VmSample, World, admit};
 use halcyon_policy::Reactive;
 use serde_json::{Value, json};
 
-use crate::outside::host::Opened;
+use crate::outside::opened::Opened;
 use crate::outside::{encode, wire};
 
 const HOST: &str = include_str!("../../../../../examples/hosts/two-socket.toml");
