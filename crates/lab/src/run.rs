@@ -9,7 +9,7 @@ use halcyon_model::{DeviceId, LinkId, Violations, VmId, VmSpec};
 use halcyon_policy::{Policy, Reactive};
 use halcyon_sim::{Score, SimHost};
 
-use crate::bound::bound;
+use crate::bound::{LONGEST_BOUND, bound};
 use crate::clairvoyant::policy_by_name;
 use crate::limit_cycle::LimitCycles;
 use crate::record::Record;
@@ -51,9 +51,6 @@ pub struct Run {
     /// What no policy can exceed, as far as it was worked out.
     certified: Option<f64>,
 }
-
-/// Bounds are worked out for runs that are at most this long.
-const LONGEST_BOUND: Duration = Duration::from_secs(24 * 3600);
 
 /// How a run ended.
 #[derive(Debug, Clone)]

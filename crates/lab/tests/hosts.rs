@@ -66,7 +66,7 @@ fn working_sets_fill_most_of_the_memory_and_move_against_each_other() {
         let most = |set: &Vec<f32>| f64::from(set.iter().copied().fold(0.0, f32::max));
         let (means, peaks) = sets.fold((0.0, 0.0), |(a, b), set| (a + mean(set), b + most(set)));
         let (means, peaks) = (means / there.as_f64(), peaks / there.as_f64());
-        assert!((0.7..=0.86).contains(&means), "{name}: working sets are {means:.2} of the host");
+        assert!((0.8..=0.98).contains(&means), "{name}: working sets are {means:.2} of the host");
         assert!(peaks > means + 0.12, "{name}: {means:.2} on average, {peaks:.2} if all peaked at once");
     }
 }

@@ -63,6 +63,7 @@ fn a_daily_rhythm_makes_no_limit_cycles_in_a_week() {
     let traces = traced(&[day.clone(), shifted(72), shifted(144), shifted(200)], Duration::from_secs(300));
     let mut scenario = on_demo_host(&traces, draw(8, 7 * 24 * HOUR, 4)).expect("the VMs fit");
     scenario.parameters.burst_sigma = 0.02;
+    scenario.parameters.surge_height = 1.0;
     let result = run(&scenario, "reactive");
     assert_eq!(result.limit_cycles, 0);
     assert_eq!(result.fallbacks, 0);

@@ -25,6 +25,9 @@ use crate::scenario::Scenario;
 use needs::{Need, Stretch};
 use prices::{Capacity, Prices, price};
 
+/// Bounds are worked out for runs that are at most this long, where nobody asks for more.
+pub(crate) const LONGEST_BOUND: Duration = Duration::from_secs(24 * 3600);
+
 /// Windows that share their prices: demand changes little in five minutes.
 const WINDOWS: usize = 5;
 

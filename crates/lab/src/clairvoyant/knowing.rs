@@ -9,7 +9,7 @@ use halcyon_model::{DeviceMove, Family, HostTime, Objective, Proposal, Reason, V
 use halcyon_policy::{Foresight, Lfoc, Policy, Reactive, Tuning, Ucp, View, divide_slices};
 use halcyon_sim::{Outlook, Service, outlook};
 
-use crate::bound::{Bound, bound};
+use crate::bound::{Bound, LONGEST_BOUND, bound};
 use crate::scenario::Scenario;
 
 /// How often GPU slices are looked at, and how far ahead.
@@ -24,7 +24,7 @@ pub(super) struct Future {
     applications: Vec<halcyon_sim::Application>,
     outlooks: Vec<Outlook>,
     profiles: Profiles,
-    bound: Bound,
+    bound: Option<Bound>,
     step: f64,
     /// What the host carries for a VM without devices, in bytes per second.
     paravirtual: f64,
@@ -54,7 +54,7 @@ impl Future {
             applications: guests.iter().map(|guest| guest.workload.application.clone()).collect(),
             outlooks: guests.iter().map(outlook).collect(),
             profiles,
-            bound: bound(scenario),
+            bound: (scenario.duration <= LONGEST_BOUND).then(|| bound(scenario)),
             step: scenario.parameters.step.as_secs_f64(),
             paravirtual: scenario.parameters.paravirtual_bytes_s,
         }
@@ -73,8 +73,9 @@ impl Future {
     /// What the relaxation gives to a VM now.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     fn target(&self, index: usize, now: HostTime) -> Option<crate::bound::Target> {
-        let stretch = (now.as_secs_f64() / self.bound.stretch.as_secs_f64().max(1e-9)) as usize;
-        self.bound.targets.get(stretch)?.get(index).copied()
+        let bound = self.bound.as_ref()?;
+        let stretch = (now.as_secs_f64() / bound.stretch.as_secs_f64().max(1e-9)) as usize;
+        bound.targets.get(stretch)?.get(index).copied()
     }
 
     /// How many devices of a class a VM will need in the time that comes, and what they are worth to it.

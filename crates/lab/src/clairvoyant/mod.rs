@@ -20,7 +20,7 @@ use crate::run::{Run, RunError};
 use crate::scenario::Scenario;
 
 /// Tries of the future are at most this long; whoever runs longer is assumed to go on as it began.
-const LONGEST_TRY: Duration = Duration::from_secs(24 * 3600);
+const LONGEST_TRY: Duration = Duration::from_secs(2 * 3600);
 
 /// The policy that was chosen.
 struct Clairvoyant(Box<dyn Policy + Send>);
@@ -54,7 +54,7 @@ enum Candidate {
 fn best(scenario: &Scenario, stop: &AtomicBool) -> Box<dyn Policy + Send> {
     let duration = scenario.duration.min(LONGEST_TRY);
     let copy = Scenario { duration, ..scenario.clone() };
-    let future = Arc::new(Future::of(&copy));
+    let future = Arc::new(Future::of(scenario));
     let make = |candidate: &Candidate| -> Option<Box<dyn Policy + Send>> {
         match candidate {
             Candidate::Knowing(manner) => {
