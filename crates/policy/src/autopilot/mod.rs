@@ -1,12 +1,13 @@
 //! Autopilot's moving-window recommender, brought to one host.
 //!
 //! Source: Rzadca et al., "Autopilot: workload autoscaling at Google", EuroSys 2020, the recommenders of
-//! its vertical scaling. Its statistics, half-lives and margin are from memory of the paper. Usage is gathered in windows of five minutes: CPU as a histogram, memory as the
-//! window's peak. Windows count half as much after 12 hours for CPU and 48 hours for memory. The limit is
-//! a statistic by what the program tolerates — the mean for batch, a percentile of the load for serving
-//! (each moment counts as much as was used in it), the peak for memory that must not run out, a percentile
-//! for memory that may — with a safety margin, and is the largest recommendation of the last hour, so that
-//! it rises at once and falls slowly.
+//! its vertical scaling. Its statistics, half-lives and margin are from memory of the paper. Usage is
+//! gathered in windows of five minutes: CPU as a histogram, memory as the window's peak. Windows count
+//! half as much after 12 hours for CPU and 48 hours for memory. The limit is a statistic by what the
+//! program tolerates — the mean for batch, a percentile of the load for serving (each moment counts as
+//! much as was used in it), the peak for memory that must not run out, a percentile for memory that may —
+//! with a safety margin, and is the largest recommendation of the last hour, so that it rises at once and
+//! falls slowly.
 //!
 //! On one host a limit is of use only against neighbours, so nothing is left idle for its sake:
 //!
