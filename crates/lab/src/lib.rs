@@ -25,5 +25,5 @@ pub use scenario::{
     Scenario, ScenarioError, default_vms,
 };
 
-/// Every policy that can be compared, in the order of reports.
+/// The policies that the demo compares, in the order of reports; [`bench::policies`] has all of them.
 pub const POLICIES: [&str; 5] = ["static", "reservation", "proportional", "reactive", "clairvoyant"];

@@ -2,7 +2,7 @@
 //!
 //! Source: Garcia-Garcia, Saez, Castro and Prieto-Matias, "LFOC: a lightweight fairness-oriented cache
 //! clustering policy for commodity multicores", ICPP 2019, and "LFOC+", IEEE Transactions on Computers
-//! 71(8), 2022. Programs are told apart by their curves:
+//! 71(8), 2022. Thresholds are from memory of the papers. Programs are told apart by their curves:
 //!
 //! ```text
 //!  sensitive   slower by 5 % or more with a small part of the cache
@@ -38,7 +38,7 @@ use crate::cache::{Geometry, Group, Occupant, classes_move, divide_among, regrou
 use crate::turn::{Turn, Unmanaged, tidy};
 use crate::{Policy, View};
 
-/// The parameters of [`Lfoc`]: the papers', where they give them.
+/// The parameters of [`Lfoc`]: the papers', from memory, where they give them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LfocTuning {
     /// How often the cache is divided anew.

@@ -1,10 +1,11 @@
 //! Proxmox VE's auto-ballooning.
 //!
-//! Source: the documented behaviour of `pvestatd` (Proxmox VE administration guide, "Memory") and its
-//! published constants. Every 10 s the host's use is compared with a goal of 80 % of its memory. Outside a
-//! dead band of 10 MiB the difference is spread over guests: each gets its minimum and a part, by its
-//! shares, of all that is above the minima, with the difference added; no guest moves by more than
-//! 100 MiB at once.
+//! Source: the rule as the Proxmox VE administration guide documents it ("Memory") and as its public
+//! source shows it (`PVE/AutoBalloon.pm` and `pvestatd` of pve-manager, AGPL-3.0). Facts were taken from
+//! there, namely its constants, its order and its rounds; words and code are Halcyon's own. Every 10 s the
+//! host's use is compared with a goal of 80 % of its memory. Outside a dead band of 10 MiB the difference
+//! is spread over guests: each gets its minimum and a part, by its shares, of all that is above the
+//! minima, with the difference added; no guest moves by more than 100 MiB at once.
 //!
 //! ```text
 //!  desired = min + (Σ(balloon − min) + goal) · shares / Σ shares        moved into min … max

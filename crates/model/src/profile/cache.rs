@@ -32,8 +32,8 @@ pub struct CacheResponse {
     pub bytes_per_miss: f64,
     /// The clock, in cycles per second.
     pub clock: f64,
-    /// The most cache that the program was seen to occupy, in bytes: what it is given beyond that stays
-    /// empty. Nothing where it was not measured.
+    /// The most cache that the program was seen to occupy where it was measured, in bytes; the curve does
+    /// not follow it. Nothing where it was not measured.
     pub footprint: Option<f64>,
 }
 

@@ -1,12 +1,13 @@
 //! Autopilot's moving-window recommender, brought to one host.
 //!
 //! Source: Rzadca et al., "Autopilot: workload autoscaling at Google", EuroSys 2020, the recommenders of
-//! its vertical scaling. Usage is gathered in windows of five minutes: CPU as a histogram, memory as the
-//! window's peak. Windows count half as much after 12 hours for CPU and 48 hours for memory. The limit is
-//! a statistic by what the program tolerates — the mean for batch, a percentile of the load for serving
-//! (each moment counts as much as was used in it), the peak for memory that must not run out, a percentile
-//! for memory that may — with a safety margin, and is the largest recommendation of the last hour, so that
-//! it rises at once and falls slowly.
+//! its vertical scaling. Its statistics, half-lives and margin are from memory of the paper. Usage is
+//! gathered in windows of five minutes: CPU as a histogram, memory as the window's peak. Windows count
+//! half as much after 12 hours for CPU and 48 hours for memory. The limit is a statistic by what the
+//! program tolerates — the mean for batch, a percentile of the load for serving (each moment counts as
+//! much as was used in it), the peak for memory that must not run out, a percentile for memory that may —
+//! with a safety margin, and is the largest recommendation of the last hour, so that it rises at once and
+//! falls slowly.
 //!
 //! On one host a limit is of use only against neighbours, so nothing is left idle for its sake:
 //!
@@ -16,7 +17,8 @@
 //!   excess of all of them is handed out by weight.
 //! - A latency-critical VM is recommended at least one core, up to its limit. Borg lets serving jobs run
 //!   before batch jobs whatever their limits are; here a share is all that they have against others, and a
-//!   request that comes rarely still runs on one core. Without this, the policy is worse than no policy.
+//!   request that comes rarely still runs on one core. On one scenario that was tried, the policy did worse
+//!   without this than with nothing done.
 //! - Until something was seen of a VM, its own limit is what is recommended, as the paper does for new
 //!   jobs.
 //!
@@ -78,7 +80,7 @@ impl ByObjective {
     }
 }
 
-/// The parameters of [`Autopilot`]: the paper's, where it gives them.
+/// The parameters of [`Autopilot`]: the paper's, from memory, where it gives them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AutopilotTuning {
     /// How often limits are set. The paper says minutes.
