@@ -9,7 +9,7 @@ use common::run;
 use halcyon_lab::bench::policies;
 use halcyon_lab::{Draw, Scenario, bound};
 use halcyon_model::profile::Response;
-use halcyon_model::{Capabilities, ChangeKind, Control};
+use halcyon_model::{Capabilities, ChangeKind, Control, Objective};
 use small::{HOSTS, calm, drawn, minutes};
 
 /// How much less counts as equal.
@@ -126,13 +126,17 @@ fn where_only_cpu_is_shared_there_is_little_to_gain() {
 #[test]
 fn with_plenty_of_everything_nothing_is_left_to_gain() {
     for (seed, (host, vms)) in (91..).zip([HOSTS[1], HOSTS[3], HOSTS[4], HOSTS[5]]) {
-        let draw = Draw { load: 0.03, memory_overcommit: 0.3, ..calm() };
-        let mut scenario = drawn(host, vms, minutes(12), seed, draw);
+        let mut scenario = drawn(host, vms, minutes(12), seed, Draw { load: 0.1, ..calm() });
         for guest in &mut scenario.guests {
-            let work = &mut guest.workload.demand.work;
-            work.iter_mut().for_each(|work| *work *= 0.3);
+            let limit = guest.spec.cpu.limit.as_f64() as f32 / 1000.0;
+            let demand = &mut guest.workload.demand;
+            demand.work.iter_mut().for_each(|work| *work = work.min(0.1 * limit));
+            demand.working_set.fill(0.5 * guest.spec.memory.reservation.as_f64() as f32);
             guest.workload.application.io_bytes = 0.0;
             guest.workload.application.response = Response::flat(1e8);
+            if let Objective::Latency { p99 } = &mut guest.spec.objective {
+                *p99 *= 10;
+            }
         }
         let (name, certified) = (scenario.topology.name(), bound(&scenario).utility);
         let reached = clairvoyant(&scenario);

@@ -71,8 +71,8 @@ fn weighing(mut guest: halcyon_sim::Guest, weight: u32) -> halcyon_sim::Guest {
 /// Who is there for five seconds of a window cannot take a minute's worth of CPU from the others.
 #[test]
 fn a_vm_takes_nothing_while_it_is_not_there() {
-    let batch = plain(0, 8, 20.0, Objective::Throughput);
-    let mut late = weighing(plain(1, 8, 5.0, LATENCY), 200);
+    let batch = plain(0, 15, 30.0, Objective::Throughput);
+    let mut late = weighing(plain(1, 15, 7.0, LATENCY), 200);
     late.arrives = Duration::from_secs(55);
     nobody_exceeds(&given(vec![batch.clone(), late.clone()], minutes(1)), &["static", "reactive"], "late");
     late.arrives = Duration::ZERO;
@@ -100,19 +100,22 @@ fn reserved_memory_is_free_until_whoever_reserved_it_arrives() {
 /// A VM that leaves within the last window closes a window that the run does not.
 #[test]
 fn a_run_may_end_within_a_window() {
-    let batch = plain(0, 8, 20.0, Objective::Throughput);
-    let mut early = weighing(plain(1, 8, 20.0, Objective::Throughput), 200);
-    early.leaves = Some(Duration::from_secs(75));
-    let scenario = given(vec![batch, early], Duration::from_secs(90));
+    let batch = plain(0, 15, 30.0, Objective::Throughput);
+    // Asked for more than it can do until it is nearly over, so that its last window is its best.
+    let mut early = weighing(plain(1, 15, 30.0, Objective::Throughput), 200);
+    early.workload.demand.interval = Duration::from_secs(10);
+    early.workload.demand.work = [vec![30.0; 5], vec![0.5; 10]].concat();
+    early.leaves = Some(Duration::from_secs(118));
+    let scenario = given(vec![batch, early], Duration::from_secs(119));
     nobody_exceeds(&scenario, &["static", "reactive"], "within a window");
 }
 
 /// Whoever is not let in counts as not served, so that nobody gains by keeping VMs out.
 #[test]
 fn vms_that_wait_at_the_door_count() {
-    let mut crowd: Vec<_> = (0..4).map(|id| plain(id, 2, 2.0, Objective::Throughput)).collect();
+    let mut crowd: Vec<_> = (0..4).map(|id| plain(id, 8, 8.0, Objective::Throughput)).collect();
     for guest in &mut crowd {
-        guest.spec.cpu.reservation = MilliCpu::cores(2);
+        guest.spec.cpu.reservation = MilliCpu::cores(3);
     }
     let mut late = plain(4, 4, 4.0, Objective::Throughput);
     late.spec.cpu.reservation = MilliCpu::cores(4);

@@ -27,12 +27,26 @@ pub(crate) const fn minutes(minutes: u64) -> Duration {
     Duration::from_secs(60 * minutes)
 }
 
-/// VMs drawn for a host by what `change` makes of a calm draw.
-pub(crate) fn drawn(text: &str, vms: usize, duration: Duration, seed: u64, change: Draw) -> Scenario {
+/// A few VMs drawn for a host. So few cannot be large enough to ask for `load` of a large host; their
+/// demand is scaled until they do.
+pub(crate) fn drawn(text: &str, vms: usize, duration: Duration, seed: u64, draw: Draw) -> Scenario {
     let host = parse_host(text).expect("an example is described well");
-    let draw = Draw { vms, duration, seed, ..change };
+    let draw = Draw { vms, duration, seed, ..draw };
     let drawn = Scenario::draw(host.topology, host.capabilities, &generated(vms, HOUR, seed), draw);
-    drawn.expect("the VMs fit")
+    let mut scenario = drawn.expect("the VMs fit");
+    let there: f64 = scenario.topology.sockets().iter().map(|socket| socket.cpu().as_f64() / 1000.0).sum();
+    let mean = |guest: &Guest| {
+        let work = &guest.workload.demand.work;
+        f64::from(work.iter().sum::<f32>()) / work.len() as f64
+    };
+    let asked: f64 = scenario.guests.iter().map(mean).sum();
+    for guest in &mut scenario.guests {
+        let limit = guest.spec.cpu.limit.as_f64() / 1000.0;
+        for work in &mut guest.workload.demand.work {
+            *work = (f64::from(*work) * draw.load * there / asked).min(1.1 * limit) as f32;
+        }
+    }
+    scenario
 }
 
 /// What [`drawn`] starts from: with room, and nobody comes or goes.
