@@ -27,6 +27,8 @@ pub(super) struct Need {
     /// What one window of full utility is worth.
     worth: f64,
     seconds_per_step: f64,
+    /// From when to when it is there, in seconds; nothing is certain of who may have to wait at the door.
+    stays: (f64, f64),
     paging: f64,
     cores: f64,
     /// Bytes of cache, and speed and traffic with as much.
@@ -42,6 +44,10 @@ pub(super) struct Need {
 pub(super) struct Stretch {
     windows: f64,
     levels: Vec<Level>,
+    /// Steps of a whole window.
+    per_window: f64,
+    /// Whether it is there from beginning to end.
+    whole: bool,
     /// Work that counts as full utility, in cores on average.
     asked: f64,
     working_set: f64,
@@ -106,6 +112,11 @@ impl Need {
         Self {
             worth,
             seconds_per_step: parameters.step.as_secs_f64(),
+            stays: if guest.arrives.is_zero() {
+                (0.0, guest.leaves.map_or(f64::INFINITY, |leaves| leaves.as_secs_f64()))
+            } else {
+                (f64::INFINITY, f64::INFINITY)
+            },
             paging: application.response.paging.unwrap_or(parameters.paging_slowdown),
             cores: spec.cpu.limit.as_f64() / 1000.0,
             caches,
@@ -126,6 +137,8 @@ impl Need {
             return Stretch::default();
         }
         let steps = windows.start * per_window..(windows.end * per_window).min(outlook.arrival.len());
+        let seconds = |step: usize| step as f64 * self.seconds_per_step;
+        let whole = self.stays.0 <= seconds(steps.start) && self.stays.1 >= seconds(steps.end);
         let mut arrivals: Vec<f32> =
             outlook.arrival[steps.clone()].iter().copied().filter(|arrival| *arrival > 0.0).collect();
         arrivals.sort_by(f32::total_cmp);
@@ -139,6 +152,8 @@ impl Need {
         Stretch {
             windows: counted,
             levels: levels.collect(),
+            per_window: per_window as f64,
+            whole,
             asked: asked.iter().sum::<f64>() / (counted * per_window as f64 * self.seconds_per_step),
             working_set: f64::from(sets.fold(f32::INFINITY, f32::min)),
         }
@@ -188,14 +203,13 @@ impl Need {
     /// Each step takes the configuration that is best for it.
     fn best_in_time(&self, stretch: &Stretch, prices: &Prices, p99: f64) -> Choice {
         let worth = self.worth * stretch.windows;
-        let steps: f64 = stretch.levels.iter().map(|level| level.steps).sum();
         let mut best = vec![Choice::default(); stretch.levels.len()];
         for config in self.configs(stretch.working_set) {
             let held = self.held(&config);
             let rent = prices.cost(&held);
             for (level, best) in stretch.levels.iter().zip(&mut best) {
                 let (arrival, share) = (level.least, level.share);
-                let time = level.steps / steps * stretch.windows;
+                let time = level.steps / stretch.per_window;
                 // Nothing can be worth more than all of its requests in time.
                 if worth * share - rent * time <= best.net {
                     continue;
@@ -218,8 +232,7 @@ impl Need {
             }
         }
         for (level, best) in stretch.levels.iter().zip(&mut best) {
-            let rent =
-                prices.cost(&Use { cpu: 1.0, ..Use::default() }) * level.steps / steps * stretch.windows;
+            let rent = prices.cost(&Use { cpu: 1.0, ..Use::default() }) * level.steps / stretch.per_window;
             best.net = best.net.max(self.best_while_short(worth * level.share, rent, level.most, p99));
         }
         best.iter().fold(Choice::default(), |sum, level| sum.plus(level))
@@ -325,6 +338,11 @@ impl Stretch {
     /// How many of its windows count.
     pub(super) fn windows(&self) -> f64 {
         self.windows
+    }
+
+    /// Whether the VM is there from beginning to end, so that others cannot have what it reserves.
+    pub(super) fn whole(&self) -> bool {
+        self.whole
     }
 }
 

@@ -122,7 +122,7 @@ pub(super) fn price(needs: &[Need], stretches: &[Stretch], capacity: &Capacity) 
     let mut free = capacity.0;
     let windows = stretches.iter().map(Stretch::windows).fold(1.0, f64::max);
     // What is reserved for VMs that are there all the time cannot be had by others.
-    let always = needs.iter().zip(stretches).filter(|(_, stretch)| stretch.windows() >= windows);
+    let always = needs.iter().zip(stretches).filter(|(_, stretch)| stretch.whole());
     let reserved: f64 = always.map(|(need, _)| need.reserved_memory()).sum();
     free[1] = (free[1] - reserved).max(0.0);
     let mut prices = Prices::default();
