@@ -9,7 +9,7 @@ use common::run;
 use halcyon_lab::bench::policies;
 use halcyon_lab::{Draw, Scenario, bound};
 use halcyon_model::profile::Response;
-use halcyon_model::{Capabilities, ChangeKind, Control, Objective};
+use halcyon_model::{Capabilities, ChangeKind};
 use small::{HOSTS, calm, drawn, minutes};
 
 /// How much less counts as equal.
@@ -61,19 +61,6 @@ fn more_of_anything_is_never_worse_for_who_knows_the_future() {
             assert!(bound(&rich).utility >= bound(&poor).utility * (1.0 - EQUAL), "{keys:?}, seed {seed}");
         }
     }
-}
-
-/// Everything that can be changed, for nothing and at once.
-fn for_free(capabilities: &Capabilities) -> Capabilities {
-    ChangeKind::ALL.into_iter().fold(Capabilities::none(), |free, kind| {
-        let control = capabilities.get(kind).map(|control| Control {
-            latency: std::time::Duration::ZERO,
-            interruption: std::time::Duration::ZERO,
-            cost_s: 0.0,
-            ..*control
-        });
-        free.with(kind, control)
-    })
 }
 
 /// VMs that need nothing but CPU, and memory that there is plenty of.
