@@ -20,10 +20,10 @@ const GPU_AHEAD: Duration = Duration::from_secs(900);
 #[derive(Debug)]
 pub(super) struct Future {
     /// Every VM that is ever there, by id, labelled with the program that it really runs.
-    specs: Vec<VmSpec>,
-    applications: Vec<halcyon_sim::Application>,
-    outlooks: Vec<Outlook>,
-    profiles: Profiles,
+    pub(super) specs: Vec<VmSpec>,
+    pub(super) applications: Vec<halcyon_sim::Application>,
+    pub(super) outlooks: Vec<Outlook>,
+    pub(super) profiles: Profiles,
     bound: Option<Bound>,
     step: f64,
     /// What the host carries for a VM without devices, in bytes per second.
@@ -60,12 +60,12 @@ impl Future {
         }
     }
 
-    fn index(&self, vm: VmId) -> Option<usize> {
+    pub(super) fn index(&self, vm: VmId) -> Option<usize> {
         self.specs.binary_search_by_key(&vm, |spec| spec.id).ok()
     }
 
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    fn between<'a>(&self, series: &'a [f32], from: HostTime, to: HostTime) -> &'a [f32] {
+    pub(super) fn between<'a>(&self, series: &'a [f32], from: HostTime, to: HostTime) -> &'a [f32] {
         let at = |time: HostTime| ((time.as_secs_f64() / self.step) as usize).min(series.len());
         &series[at(from)..at(to)]
     }
@@ -104,7 +104,7 @@ impl Future {
     }
 
     /// What so many slices are worth to a VM in the time that comes, in utility times weight.
-    fn worth_of_slices(&self, index: usize, slices: u32, now: HostTime) -> f64 {
+    pub(super) fn worth_of_slices(&self, index: usize, slices: u32, now: HostTime) -> f64 {
         let (spec, application) = (&self.specs[index], &self.applications[index]);
         let Some(gpu) = application.response.gpu.filter(|_| application.gpu_seconds > 0.0) else {
             return 0.0;

@@ -6,6 +6,7 @@
 //! at most is what [`bound`](crate::bound()) says.
 
 mod knowing;
+mod planned;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,6 +17,7 @@ use halcyon_model::Proposal;
 use halcyon_policy::{NAMES, Policy, Reactive, View, by_name};
 
 use self::knowing::{Future, Knowing, Manner};
+use self::planned::{Planned, Style};
 use crate::run::{Run, RunError};
 use crate::scenario::Scenario;
 
@@ -48,6 +50,7 @@ pub(crate) fn policy_by_name(
 #[derive(Clone)]
 enum Candidate {
     Knowing(Manner),
+    Planned(Style),
     Named(&'static str),
 }
 
@@ -59,6 +62,9 @@ fn best(scenario: &Scenario, stop: &AtomicBool) -> Box<dyn Policy + Send> {
         match candidate {
             Candidate::Knowing(manner) => {
                 Some(Box::new(Knowing::new(Arc::clone(&future), *manner)) as Box<dyn Policy + Send>)
+            }
+            Candidate::Planned(style) => {
+                Some(Box::new(Planned::new(Arc::clone(&future), *style)) as Box<dyn Policy + Send>)
             }
             Candidate::Named(name) => by_name(name),
         }
@@ -85,6 +91,19 @@ fn best(scenario: &Scenario, stop: &AtomicBool) -> Box<dyn Policy + Send> {
         manner = found;
         if most.as_ref().is_none_or(|(best, _)| utility > *best) {
             most = Some((utility, Candidate::Knowing(found)));
+        }
+    }
+    let mut style = Style::default();
+    let mut reached = f64::NEG_INFINITY;
+    for alternatives in Style::STAGES {
+        let tried: Vec<Candidate> =
+            alternatives.iter().map(|twist| Candidate::Planned(style.with(*twist))).collect();
+        let Some((utility, Candidate::Planned(found))) = try_all(&tried) else { continue };
+        if utility > reached {
+            (reached, style) = (utility, found);
+        }
+        if most.as_ref().is_none_or(|(best, _)| utility > *best) {
+            most = Some((utility, Candidate::Planned(found)));
         }
     }
     let chosen = most.and_then(|(_, candidate)| make(&candidate));
