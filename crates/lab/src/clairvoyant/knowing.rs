@@ -1,20 +1,30 @@
 //! A controller that knows what will be asked of every VM, and how its program responds.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use halcyon_model::profile::{Application, Fit, Profiles};
 use halcyon_model::topology::{Device, DeviceClass};
-use halcyon_model::{DeviceMove, Family, HostTime, Objective, Proposal, Reason, VmId, VmSpec, VmWish, World};
-use halcyon_policy::{Foresight, Lfoc, Policy, Reactive, Tuning, Ucp, View, divide_slices};
+use halcyon_model::{
+    DeviceId, DeviceMove, Family, GpuInstance, HostTime, Objective, Proposal, Reason, VmId, VmSpec, VmWish,
+    World,
+};
+use halcyon_policy::{Foresight, Lfoc, Policy, Reactive, Tuning, Ucp, View};
 use halcyon_sim::{Outlook, Service, outlook};
 
+use super::slices::{Worth, divide};
 use crate::bound::{Bound, LONGEST_BOUND, bound};
 use crate::scenario::Scenario;
 
-/// How often GPU slices are looked at, and how far ahead.
-const GPU_PACE: Duration = Duration::from_secs(300);
-const GPU_AHEAD: Duration = Duration::from_secs(900);
+/// How often GPU slices are looked at.
+const GPU_PACE: Duration = Duration::from_secs(30);
+/// How far ahead devices are looked at.
+const DEVICES_AHEAD: Duration = Duration::from_secs(600);
+/// Moments that are looked at in the time that comes, about.
+const LOOKS: usize = 150;
+/// By how much a VM that waits for devices or a GPU tries to do more than those can feed.
+const PROBE: f64 = 1.1;
 
 /// All that will be asked, and of whom.
 #[derive(Debug)]
@@ -28,6 +38,8 @@ pub(super) struct Future {
     step: f64,
     /// What the host carries for a VM without devices, in bytes per second.
     paravirtual: f64,
+    /// How long somebody waits for an answer, in seconds.
+    patience: f64,
 }
 
 impl Future {
@@ -57,6 +69,7 @@ impl Future {
             bound: (scenario.duration <= LONGEST_BOUND).then(|| bound(scenario)),
             step: scenario.parameters.step.as_secs_f64(),
             paravirtual: scenario.parameters.paravirtual_bytes_s,
+            patience: scenario.parameters.patience.as_secs_f64(),
         }
     }
 
@@ -78,65 +91,59 @@ impl Future {
         bound.targets.get(stretch)?.get(index).copied()
     }
 
-    /// How many devices of a class a VM will need in the time that comes, and what they are worth to it.
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    fn devices_needed(
-        &self,
-        spec: &VmSpec,
-        class: DeviceClass,
-        world: World<'_>,
-        now: HostTime,
-    ) -> (usize, f64) {
-        let (Some(index), Some(wish)) = (self.index(spec.id), spec.wish(class)) else { return (0, 0.0) };
-        let mut coming = self.between(&self.outlooks[index].arrival, now, now + GPU_AHEAD).to_vec();
-        coming.sort_by(f32::total_cmp);
-        let high = coming.get(coming.len() * 9 / 10).copied().unwrap_or(0.0);
-        let cores = spec.cpu.limit.as_f64() / 1000.0;
-        let traffic = f64::from(high).min(cores) * self.applications[index].io_bytes;
-        let missing = (traffic - 0.9 * self.paravirtual).max(0.0);
-        let fabric = world.topology.fabric();
-        let fastest =
-            fabric.devices.iter().filter(|device| device.class == class).map(|device| device.bandwidth).max();
-        let each = fastest.unwrap_or_default().min(wish.bandwidth.limit).as_f64().max(1.0);
-        let count = ((missing / each).ceil() as usize).min(wish.count.limit as usize);
-        let worth = spec.weight.as_f64() * missing / traffic.max(1.0);
-        (count.max(wish.count.reservation as usize), worth)
-    }
-
-    /// What so many slices are worth to a VM in the time that comes, in utility times weight.
-    fn worth_of_slices(&self, index: usize, slices: u32, now: HostTime) -> f64 {
+    /// The mean utility of a VM in the time that comes, times its weight, if no more than `feed` of its
+    /// work, in cores, can be fed by devices or a GPU, where each request spends `elsewhere` seconds.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
+    fn worth(&self, index: usize, (feed, elsewhere): (f64, f64), now: HostTime, ahead: Duration) -> f64 {
         let (spec, application) = (&self.specs[index], &self.applications[index]);
-        let Some(gpu) = application.response.gpu.filter(|_| application.gpu_seconds > 0.0) else {
-            return 0.0;
-        };
-        let speed = gpu.speed(slices.min(gpu.whole));
+        let coming = self.between(&self.outlooks[index].arrival, now, now + ahead);
+        let stride = (coming.len() / LOOKS).max(1);
+        let seconds = stride as f64 * self.step;
         let cores = spec.cpu.limit.as_f64() / 1000.0;
         let request = application.request.as_secs_f64();
-        let served = |arrival: f64| {
-            let fed = (speed / (arrival * application.gpu_seconds)).min(1.0);
-            match spec.objective {
-                Objective::Latency { p99 } => {
-                    let elsewhere = application.gpu_seconds / speed.max(1e-6) * request;
-                    let capacity = cores * fed;
-                    let service =
-                        Service { arrival, capacity, cores, speed: fed, backlog: 0.0, request, elsewhere };
-                    arrival * service.in_time(p99.as_secs_f64())
-                }
-                Objective::Throughput | Objective::BestEffort => arrival * fed,
+        let patience = self.patience * cores;
+        let (mut backlog, mut alone, mut good, mut all) = (0.0, 0.0, 0.0, 0.0);
+        for arrival in coming.iter().step_by(stride).map(|arrival| f64::from(*arrival)) {
+            let done = feed.min(cores).min(arrival + backlog / seconds);
+            let waiting = backlog;
+            backlog += (arrival - done) * seconds;
+            if let Objective::Latency { p99 } = spec.objective {
+                let capacity = cores.min(PROBE * feed).max(1e-9);
+                let backlog = f64::midpoint(waiting, backlog);
+                let service = Service { arrival, capacity, cores, speed: 1.0, backlog, request, elsewhere };
+                good += arrival * service.in_time(p99.as_secs_f64());
+                all += arrival;
+            } else {
+                let most = cores.min(arrival + alone / seconds);
+                alone += (arrival - most) * seconds;
+                good += done.min(most);
+                all += most;
             }
-        };
-        let coming = self.between(&self.outlooks[index].arrival, now, now + GPU_AHEAD);
-        let coming: Vec<f64> = coming
-            .iter()
-            .step_by(5)
-            .map(|arrival| f64::from(*arrival))
-            .filter(|arrival| *arrival > 0.0)
-            .collect();
-        let all: f64 = coming.iter().sum();
-        if all <= 0.0 {
+            backlog = backlog.min(patience);
+        }
+        if all > 0.0 { spec.weight.as_f64() * good / all } else { 0.0 }
+    }
+
+    /// What a speed of its GPU instances, in whole GPUs, is worth to a VM.
+    fn worth_of_gpu(&self, index: usize, speed: f64, now: HostTime, ahead: Duration) -> f64 {
+        let application = &self.applications[index];
+        if application.gpu_seconds <= 0.0 {
             return 0.0;
         }
-        spec.weight.as_f64() * coming.into_iter().map(served).sum::<f64>() / all
+        let elsewhere = application.gpu_seconds / speed.max(1e-6) * application.request.as_secs_f64();
+        self.worth(index, (speed / application.gpu_seconds, elsewhere), now, ahead)
+    }
+
+    /// What is worth what a VM's devices can carry together, in bytes per second; nothing for a VM whose
+    /// traffic the host carries anyway.
+    fn worth_of_devices(&self, index: usize, devices: f64, now: HostTime) -> f64 {
+        let bytes = self.applications[index].io_bytes;
+        let coming = self.between(&self.outlooks[index].arrival, now, now + DEVICES_AHEAD);
+        let most = f64::from(coming.iter().copied().fold(0.0, f32::max));
+        if bytes <= 0.0 || most * bytes <= 0.9 * self.paravirtual {
+            return 0.0;
+        }
+        self.worth(index, ((self.paravirtual + devices) / bytes, 0.0), now, DEVICES_AHEAD)
     }
 }
 
@@ -205,7 +212,8 @@ pub(super) struct Manner {
     latency_boost: f64,
     throttles: bool,
     ranked: bool,
-    slices: bool,
+    /// How far ahead GPU slices are divided by what they will be worth; as `reactive` does it where not.
+    slices_ahead_s: Option<u64>,
     fabric_pace_s: u64,
 }
 
@@ -215,11 +223,11 @@ impl Default for Manner {
             cache: CacheManner::Shared,
             dead_band: 0.3,
             memory_headroom: 0.02,
-            cpu_headroom: 0.3,
+            cpu_headroom: 1.0,
             latency_boost: 4.0,
             throttles: false,
             ranked: false,
-            slices: true,
+            slices_ahead_s: Some(600),
             fabric_pace_s: 60,
         }
     }
@@ -236,13 +244,19 @@ impl Manner {
     }
 
     /// Alternatives, one group after another.
-    pub(super) const STAGES: [&'static [Change]; 5] = [
+    pub(super) const STAGES: [&'static [Change]; 6] = [
         &[|_| {}, |manner| manner.latency_boost = 16.0, |manner| manner.latency_boost = 1.5],
-        &[|_| {}, |manner| manner.cache = CacheManner::Ucp, |manner| manner.cache = CacheManner::Lfoc],
-        &[|_| {}, |manner| manner.ranked = true, |manner| manner.cpu_headroom = 1.0],
-        &[|_| {}, |manner| manner.throttles = true, |manner| manner.slices = false],
-        &[|_| {}, |manner| manner.memory_headroom = 0.08, |manner| manner.fabric_pace_s = 20],
+        &[|manner| manner.cache = CacheManner::Ucp, |manner| manner.cache = CacheManner::Lfoc],
+        &[|manner| manner.ranked = true, |manner| manner.cpu_headroom = 3.0],
+        &[|manner| manner.slices_ahead_s = Some(200), |manner| manner.slices_ahead_s = None],
+        &[|manner| manner.throttles = true],
+        &[|manner| manner.memory_headroom = 0.08, |manner| manner.fabric_pace_s = 20],
     ];
+
+    /// Whether it comes to the same as another on a host without GPUs.
+    pub(super) fn differs_in_slices(&self, other: &Self) -> bool {
+        self.slices_ahead_s != other.slices_ahead_s
+    }
 }
 
 /// The controller.
@@ -250,7 +264,7 @@ pub(super) struct Knowing {
     future: Arc<Future>,
     base: Reactive,
     cache: Option<Box<dyn Policy + Send>>,
-    slices: bool,
+    slices_ahead: Option<Duration>,
     slices_at: Option<HostTime>,
     devices_at: Option<HostTime>,
     /// The VMs that are there, labelled.
@@ -277,12 +291,27 @@ impl Knowing {
                 CacheManner::Ucp => Some(Box::new(Ucp::default())),
                 CacheManner::Lfoc => Some(Box::new(Lfoc::default())),
             },
-            slices: manner.slices,
+            slices_ahead: manner.slices_ahead_s.map(Duration::from_secs),
             slices_at: None,
             devices_at: None,
             labelled: Vec::new(),
             future,
         }
+    }
+
+    fn divide_gpus(&self, view: &View<'_>, ahead: Duration) -> Option<Vec<GpuInstance>> {
+        let (future, vms, now) = (&self.future, view.world.vms, view.snapshot.at);
+        let speed = |position: usize, slices: u32| {
+            let index = future.index(vms[position].id);
+            let response = index.and_then(|index| future.applications[index].response.gpu);
+            response.map_or(0.0, |response| response.speed(slices))
+        };
+        let value = |position: usize, speed: f64| {
+            let index = future.index(vms[position].id);
+            index.map_or(0.0, |index| future.worth_of_gpu(index, speed, now, ahead))
+        };
+        let worth = Worth { speed: &speed, value: &value, ahead_s: ahead.as_secs_f64() };
+        divide(view.world, &view.snapshot.assignment, &worth)
     }
 
     fn label(&mut self, world: World<'_>) {
@@ -299,57 +328,92 @@ impl Knowing {
     }
 }
 
-/// Devices that somebody wants and does not need go to who will need them, with most worth first.
+/// Seconds of a VM's utility that a device must be worth to its taker beyond what its owner loses.
+const WORTH_A_MOVE: f64 = 5.0;
+/// Devices of a class that change hands at once, at most.
+const MOST_MOVES: usize = 8;
+
+/// Devices go to who will make most of them.
 fn hand_over(future: &Future, view: &View<'_>) -> Vec<DeviceMove> {
+    DeviceClass::ALL.into_iter().flat_map(|(class, _)| hand_over_class(future, view, class)).collect()
+}
+
+#[allow(clippy::cast_precision_loss)]
+fn hand_over_class(future: &Future, view: &View<'_>, class: DeviceClass) -> Vec<DeviceMove> {
     let (world, held, now) = (view.world, &view.snapshot.assignment, view.snapshot.at);
     let fabric = world.topology.fabric();
-    let mut moves = Vec::new();
-    for (class, _) in DeviceClass::ALL {
-        let movable = |device: &&Device| {
-            device.class == class
-                && device.hot_plug
-                && fabric.is_assignable(device.id)
-                && fabric.companions(device.id).len() == 1
-        };
-        let devices: Vec<&Device> = fabric.devices.iter().filter(movable).collect();
-        let needs: Vec<(usize, f64)> =
-            world.vms.iter().map(|spec| future.devices_needed(spec, class, world, now)).collect();
-        let owner = |device: &Device| held.devices[device.id.index()].owner;
-        let mut counts: Vec<usize> = world
-            .vms
-            .iter()
-            .map(|spec| {
-                fabric.devices.iter().filter(|d| d.class == class && owner(d) == Some(spec.id)).count()
-            })
-            .collect();
-        let mut order: Vec<usize> = (0..needs.len()).filter(|at| counts[*at] < needs[*at].0).collect();
-        order.sort_by(|a, b| needs[*b].1.total_cmp(&needs[*a].1).then(a.cmp(b)));
-        let mut given = vec![false; devices.len()];
-        for taker in order {
-            while counts[taker] < needs[taker].0 {
-                let socket = held.holdings[taker].socket;
-                let spare = |at: &usize| {
-                    !given[*at]
-                        && owner(devices[*at]).is_none_or(|vm| {
-                            world
-                                .position(vm)
-                                .is_none_or(|owner| owner != taker && counts[owner] > needs[owner].0)
-                        })
-                };
-                let near = |at: &usize| {
-                    let device = devices[*at];
-                    (owner(device).is_some(), fabric.socket(device.id) != Some(socket), device.id)
-                };
-                let Some(found) = (0..devices.len()).filter(spare).min_by_key(near) else { break };
-                given[found] = true;
-                if let Some(position) = owner(devices[found]).and_then(|vm| world.position(vm)) {
-                    counts[position] -= 1;
+    let each = |spec: &VmSpec, class: DeviceClass| {
+        let of_class = fabric.devices.iter().filter(|device| device.class == class);
+        let fastest = of_class.map(|device| device.bandwidth).max().unwrap_or_default();
+        spec.wish(class).map_or(0.0, |wish| wish.bandwidth.limit.min(fastest).as_f64())
+    };
+    let mut owners: Vec<Option<usize>> =
+        held.devices.iter().map(|holding| holding.owner.and_then(|vm| world.position(vm))).collect();
+    let movable = |device: &Device| {
+        device.class == class
+            && device.hot_plug
+            && fabric.is_assignable(device.id)
+            && fabric.companions(device.id).len() == 1
+    };
+    let mut known: BTreeMap<(usize, usize), f64> = BTreeMap::new();
+    let mut worth = |position: usize, count: usize| {
+        *known.entry((position, count)).or_insert_with(|| {
+            let spec = &world.vms[position];
+            let of_others = fabric.devices.iter().zip(&held.devices);
+            let of_others =
+                of_others.filter(|(device, holding)| device.class != class && holding.owner == Some(spec.id));
+            let others: f64 = of_others.map(|(device, _)| each(spec, device.class)).sum();
+            let carried = others + count as f64 * each(spec, class);
+            future.index(spec.id).map_or(0.0, |index| future.worth_of_devices(index, carried, now))
+        })
+    };
+    let count = |owners: &[Option<usize>], position: usize| {
+        let of_class = fabric.devices.iter().zip(owners).filter(|(device, _)| device.class == class);
+        of_class.filter(|(_, owner)| **owner == Some(position)).count()
+    };
+    let mut moves: Vec<DeviceMove> = Vec::new();
+    while moves.len() < MOST_MOVES {
+        let mut best: Option<(f64, usize, DeviceId)> = None;
+        for (taker, spec) in world.vms.iter().enumerate() {
+            let has = count(&owners, taker);
+            if spec.wish(class).is_none_or(|wish| has >= wish.count.limit as usize) {
+                continue;
+            }
+            let gain = worth(taker, has + 1) - worth(taker, has);
+            if gain <= 0.0 || best.as_ref().is_some_and(|(most, ..)| gain <= *most) {
+                continue;
+            }
+            for device in fabric.devices.iter().filter(|device| movable(device)) {
+                let owner = owners[device.id.index()];
+                let moved = moves.iter().any(|made| made.device == device.id);
+                if moved || owner == Some(taker) {
+                    continue;
                 }
-                counts[taker] += 1;
-                let to = Some(world.vms[taker].id);
-                moves.push(DeviceMove { device: devices[found].id, to, reason: Reason::Fit });
+                let mut net = gain;
+                if let Some(owner) = owner {
+                    let spec = &world.vms[owner];
+                    let has = count(&owners, owner);
+                    if spec.wish(class).is_some_and(|wish| has <= wish.count.reservation as usize) {
+                        continue;
+                    }
+                    let cost = (spec.weight.as_f64() + world.vms[taker].weight.as_f64()) * WORTH_A_MOVE;
+                    net -= worth(owner, has) - worth(owner, has - 1);
+                    net -= cost / DEVICES_AHEAD.as_secs_f64();
+                } else {
+                    // Nobody loses anything.
+                    net -= 1e-9;
+                }
+                if fabric.socket(device.id) != Some(held.holdings[taker].socket) {
+                    net -= 1e-9;
+                }
+                if net > 0.0 && best.as_ref().is_none_or(|(most, ..)| net > *most) {
+                    best = Some((net, taker, device.id));
+                }
             }
         }
+        let Some((_, taker, device)) = best else { break };
+        owners[device.index()] = Some(taker);
+        moves.push(DeviceMove { device, to: Some(world.vms[taker].id), reason: Reason::Fit });
     }
     moves
 }
@@ -387,18 +451,12 @@ impl Policy for Knowing {
         } else {
             proposal.devices.clear();
         }
-        if self.slices && !view.world.topology.gpus().is_empty() {
+        if let Some(ahead) = self.slices_ahead.filter(|_| !view.world.topology.gpus().is_empty()) {
             proposal.gpu_instances = None;
             let due = self.slices_at.is_none_or(|last| now >= last + GPU_PACE);
             if due && !view.frozen.contains(Family::Gpu) {
                 self.slices_at = Some(now);
-                let future = &self.future;
-                let value = |position: usize, slices: u32| {
-                    let index = future.index(view.world.vms[position].id);
-                    index.map_or(0.0, |index| future.worth_of_slices(index, slices, now))
-                };
-                let instances = divide_slices(world, &view.snapshot.assignment, value);
-                proposal.gpu_instances = Some((instances, Reason::Fit));
+                proposal.gpu_instances = self.divide_gpus(view, ahead).map(|made| (made, Reason::Fit));
             }
         }
         proposal
