@@ -26,7 +26,7 @@ pub use history::{Estimate, History, Window};
 pub use lfoc::{Lfoc, LfocTuning};
 pub use mom::{Mom, MomTuning};
 pub use parties::{Parties, PartiesTuning};
-pub use planner::{Need, Planner, PlannerTuning};
+pub use planner::{Need, Planner, PlannerTuning, Worth};
 pub use proxmox::{Proxmox, ProxmoxGuest, ProxmoxTuning};
 pub use reactive::{Foresight, Reactive, Tuning};
 pub use slices::divide_slices;

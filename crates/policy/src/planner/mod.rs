@@ -11,11 +11,11 @@ mod slices;
 
 use std::time::Duration;
 
-use halcyon_model::{Family, Proposal};
+use halcyon_model::{Family, Proposal, Reason};
 
 use crate::View;
 use crate::cache::{Geometry, Occupant, classes_move, divide_among, regroup};
-use crate::reactive::{Known, Reactive, Tuning};
+use crate::reactive::{Known, Reactive, Tuning, gpu_speed};
 use crate::turn::{Clock, Turn, tidy};
 
 /// What one VM is expected to need until its resources can change again, and how much it counts.
@@ -46,6 +46,28 @@ pub struct Need {
     pub device_rank: f64,
 }
 
+impl Need {
+    /// Of a VM of which nothing is known: what it holds.
+    #[must_use]
+    pub fn as_held(view: &View<'_>, position: usize) -> Self {
+        let holding = &view.snapshot.assignment.holdings[position];
+        let memory = holding.total_memory().as_f64();
+        Self {
+            cpu: holding.cpu.share.as_f64(),
+            cpu_rank: 1.0,
+            cpu_band: 0.3,
+            cache: view.world.vms[position].weight.as_f64(),
+            memory,
+            memory_enough: memory,
+            memory_rank: 1.0,
+            traffic: 0.0,
+            gpu: 0.0,
+            gpu_bend: 1.0,
+            device_rank: 1.0,
+        }
+    }
+}
+
 /// The pace of a [`Planner`], and what it leaves alone.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PlannerTuning {
@@ -63,8 +85,8 @@ pub struct PlannerTuning {
     pub slice_pace: Duration,
     /// What a VM without devices can move through the host, in bytes per second.
     pub paravirtual: f64,
-    /// Gain in weight times share of the need that a device must bring to be moved.
-    pub device_gain: f64,
+    /// How far ahead slices are divided by what they will be worth.
+    pub slices_ahead: Duration,
 }
 
 impl Default for PlannerTuning {
@@ -81,9 +103,9 @@ impl Default for PlannerTuning {
             cache_pace: Duration::from_secs(10),
             cache_gain: 0.05,
             device_pace: Duration::from_secs(60),
-            slice_pace: Duration::from_secs(300),
+            slice_pace: Duration::from_secs(30),
             paravirtual: 150.0e6,
-            device_gain: 0.05,
+            slices_ahead: Duration::from_secs(600),
         }
     }
 }
@@ -120,43 +142,85 @@ impl Planner {
         }
     }
 
-    /// What to do for VMs with these needs, one for each VM in its order. Needs that are missing leave
-    /// their VMs as they are.
+    /// What to do for VMs with these needs, one for each VM in its order.
     pub fn decide(&mut self, view: &View<'_>, needs: &[Need]) -> Proposal {
-        self.decide_valued(view, needs, None)
+        let worth = ByNeed { view: *view, needs, paravirtual: self.tuning.paravirtual };
+        self.decide_by(view, needs, &worth)
     }
 
-    /// The same, where what slices are worth to the VM at a position is known better than the needs say.
-    pub fn decide_valued(
-        &mut self,
-        view: &View<'_>,
-        needs: &[Need],
-        worth: Option<&dyn Fn(usize, u32) -> f64>,
-    ) -> Proposal {
+    /// The same, where what devices and slices are worth is known better than the needs say.
+    pub fn decide_by(&mut self, view: &View<'_>, needs: &[Need], worth: &dyn Worth) -> Proposal {
         let mut proposal = self.base.decide_by(view, &Given(needs));
-        let (now, frozen) = (view.snapshot.at, view.frozen);
-        if !frozen.contains(Family::Memory) && self.memory.has_come_round(now, self.tuning.memory_pace) {
+        if needs.len() != view.world.vms.len() {
+            return tidy(proposal);
+        }
+        let (now, frozen, tuning) = (view.snapshot.at, view.frozen, &self.tuning);
+        if !frozen.contains(Family::Memory) && self.memory.has_come_round(now, tuning.memory_pace) {
             memory::divide(view, needs, &mut proposal.vms);
         }
-        if needs.len() == view.world.vms.len()
-            && classes_move(view)
-            && self.cache.has_come(view, self.tuning.cache_pace)
-        {
+        if classes_move(view) && self.cache.has_come(view, tuning.cache_pace) {
             let into = |occupants: &[Occupant], geometry: &Geometry| {
                 divide_among(occupants, geometry, geometry.ways, geometry.classes, Occupant::loss)
             };
             let value = |position: usize| needs[position].cache;
-            regroup(view, Occupant::loss, &value, self.tuning.cache_gain, into, &mut proposal);
+            regroup(view, Occupant::loss, &value, tuning.cache_gain, into, &mut proposal);
         }
-        if !frozen.contains(Family::Fabric) && self.devices.has_come_round(now, self.tuning.device_pace) {
-            proposal.devices = devices::hand_over(view, &self.tuning, needs);
+        if !frozen.contains(Family::Fabric) && self.devices.has_come_round(now, tuning.device_pace) {
+            proposal.devices = devices::hand_over(view, worth);
         }
         let gpus = !view.world.topology.gpus().is_empty();
-        if gpus && !frozen.contains(Family::Gpu) && self.slices.has_come_round(now, self.tuning.slice_pace) {
-            let instances = slices::divide(view, needs, worth);
-            proposal.gpu_instances = Some((instances, halcyon_model::Reason::Fit));
+        if gpus && !frozen.contains(Family::Gpu) && self.slices.has_come_round(now, tuning.slice_pace) {
+            let instances = slices::divide(view.world, &view.snapshot.assignment, worth, tuning.slices_ahead);
+            proposal.gpu_instances = instances.map(|instances| (instances, Reason::Fit));
         }
         tidy(proposal)
+    }
+}
+
+/// What devices and GPU slices are worth, in utility times weight, to the VM at a position.
+pub trait Worth {
+    /// Of devices that together carry so many bytes per second.
+    fn devices(&self, position: usize, carried: f64) -> f64;
+
+    /// The speed that an instance of so many compute slices gives, in whole GPUs.
+    fn gpu_speed(&self, position: usize, slices: u32) -> f64;
+
+    /// Of such a speed.
+    fn gpu(&self, position: usize, speed: f64) -> f64;
+}
+
+/// As far as needs say.
+struct ByNeed<'a> {
+    view: View<'a>,
+    needs: &'a [Need],
+    paravirtual: f64,
+}
+
+impl ByNeed<'_> {
+    fn weight(&self, position: usize) -> f64 {
+        self.view.world.vms[position].weight.as_f64() * self.needs[position].device_rank
+    }
+}
+
+impl Worth for ByNeed<'_> {
+    fn devices(&self, position: usize, carried: f64) -> f64 {
+        let traffic = self.needs[position].traffic;
+        if traffic <= 0.9 * self.paravirtual {
+            return 0.0;
+        }
+        self.weight(position) * ((self.paravirtual + carried) / traffic).min(1.0)
+    }
+
+    fn gpu_speed(&self, position: usize, slices: u32) -> f64 {
+        gpu_speed(&self.view, position, slices)
+    }
+
+    fn gpu(&self, position: usize, speed: f64) -> f64 {
+        let need = &self.needs[position];
+        if need.gpu <= 0.0 {
+            return 0.0;
+        }
+        self.weight(position) * libm::pow((speed / need.gpu).min(1.0), need.gpu_bend)
     }
 }
 
