@@ -14,6 +14,7 @@ mod parties;
 mod proxmox;
 mod reactive;
 mod slices;
+mod trend;
 mod turn;
 mod ucp;
 
@@ -21,13 +22,14 @@ pub use autopilot::{Autopilot, AutopilotTuning, ByObjective, Statistic};
 pub use clite::{Clite, CliteTuning, GaussianProcess, Search, expected_improvement};
 pub use fixed::{Proportional, Reservation, Static};
 pub use heracles::{Heracles, HeraclesTuning};
-pub use history::{Estimate, History, Window};
+pub use history::{Estimate, History, Trends, Window};
 pub use lfoc::{Lfoc, LfocTuning};
 pub use mom::{Mom, MomTuning};
 pub use parties::{Parties, PartiesTuning};
 pub use proxmox::{Proxmox, ProxmoxGuest, ProxmoxTuning};
 pub use reactive::{Foresight, Reactive, Tuning};
 pub use slices::divide_slices;
+pub use trend::{Day, Span, Trend};
 pub use ucp::{Ucp, UcpTuning};
 
 use halcyon_model::profile::{Application, Profiles};
