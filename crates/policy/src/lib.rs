@@ -4,6 +4,7 @@ mod balloon;
 mod cache;
 mod clite;
 mod common;
+pub mod features;
 mod fixed;
 mod heracles;
 mod history;
@@ -20,6 +21,7 @@ mod ucp;
 
 pub use autopilot::{Autopilot, AutopilotTuning, ByObjective, Statistic};
 pub use clite::{Clite, CliteTuning, GaussianProcess, Search, expected_improvement};
+pub use features::Features;
 pub use fixed::{Proportional, Reservation, Static};
 pub use heracles::{Heracles, HeraclesTuning};
 pub use history::{Estimate, History, Trends, Window};
