@@ -1,5 +1,6 @@
 //! What it costs to take note of a snapshot and to turn it into features, from 64 to 1,024 VMs.
 //!
+//! `observe` is [`Features::observe`] with every counter there and a full window.
 //! `record` is [`History::record`] of one snapshot, one second after the last, with every counter there.
 
 use std::hint::black_box;
@@ -7,6 +8,7 @@ use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use halcyon_model::{ByteSize, Snapshot};
+use halcyon_policy::{Features, View};
 
 #[path = "../tests/support/mod.rs"]
 mod support;
@@ -68,9 +70,28 @@ fn record(criterion: &mut Criterion) {
     group.finish();
 }
 
+fn observe(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("observe");
+    for vms in SIZES {
+        let bench = bench(vms);
+        let view = View {
+            world: bench.world(),
+            snapshot: &bench.snapshot,
+            history: &bench.history,
+            frozen: bench.frozen,
+            profiles: &bench.profiles,
+        };
+        let mut features = Features::default();
+        group.bench_function(BenchmarkId::from_parameter(vms), |bencher| {
+            bencher.iter(|| features.observe(black_box(&view)));
+        });
+    }
+    group.finish();
+}
+
 criterion_group! {
     name = benches;
     config = Criterion::default().warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(2));
-    targets = record
+    targets = record, observe
 }
 criterion_main!(benches);
