@@ -30,6 +30,8 @@ pub(super) struct Worth<'a> {
 struct Offer {
     instance: GpuInstance,
     gone: Vec<GpuInstance>,
+    /// What their owners get elsewhere before that.
+    instead: Vec<GpuInstance>,
     rate: f64,
 }
 
@@ -62,6 +64,7 @@ pub(super) fn divide(world: World<'_>, held: &Assignment, worth: &Worth<'_>) -> 
         table.instances.retain(|instance| !offer.gone.contains(instance));
         table.old.retain(|instance| !offer.gone.contains(instance));
         table.instances.push(offer.instance);
+        table.instances.extend(offer.instead);
         table.instances.sort_unstable();
     }
     (table.instances != held.gpu_instances).then_some(table.instances)
@@ -125,44 +128,94 @@ impl Table<'_> {
         .collect()
     }
 
-    fn offer(&mut self, position: usize, instance: GpuInstance) -> Option<Offer> {
-        let span = self.span(&instance);
-        let over = |one: &&GpuInstance| {
+    /// Those that lie where an instance is to be.
+    fn in_the_way(&self, instance: &GpuInstance) -> impl Iterator<Item = &GpuInstance> {
+        let (gpu, span) = (instance.gpu, self.span(instance));
+        self.instances.iter().filter(move |one| {
             let other = self.span(one);
-            one.gpu == instance.gpu && other.start < span.end && span.start < other.end
-        };
-        let gone: Vec<GpuInstance> = self.instances.iter().filter(over).copied().collect();
+            one.gpu == gpu && other.start < span.end && span.start < other.end
+        })
+    }
+
+    fn offer(&mut self, position: usize, instance: GpuInstance) -> Option<Offer> {
+        let gone: Vec<GpuInstance> = self.in_the_way(&instance).copied().collect();
         if gone.len() > IN_THE_WAY || gone.iter().any(|one| !self.old.contains(one)) {
             return None;
         }
-        let limit = self.world.vms[position].gpu_slices.limit;
         let (slices, after) = self.held(position, &gone, Some(self.compute(&instance)));
-        if slices > limit {
+        if slices > self.world.vms[position].gpu_slices.limit {
             return None;
         }
         let (_, before) = self.held(position, &[], None);
-        let weight = |position: usize| self.world.vms[position].weight.as_f64();
-        let mut cost = weight(position) * self.lost.1;
-        let mut owners: Vec<usize> = Vec::new();
-        for one in &gone {
-            let owner = self.world.position(one.owner)?;
-            cost += weight(owner) * self.lost.0;
-            owners.push(owner);
+        let mut gain = self.value(position, after) - self.value(position, before) - self.cost(&[instance], 1);
+        if gain <= 0.0 {
+            return None;
         }
+        gain -= self.cost(&gone, 0);
+        let mut owners: Vec<usize> = gone.iter().filter_map(|one| self.world.position(one.owner)).collect();
         owners.sort_unstable();
         owners.dedup();
-        let mut gain = self.value(position, after) - self.value(position, before) - cost / self.worth.ahead_s;
+        let mut instead: Vec<GpuInstance> = Vec::new();
         for owner in owners {
             let (left, speed) = self.held(owner, &gone, None);
-            if left < self.world.vms[owner].gpu_slices.reservation {
-                return None;
+            if owner == position {
+                // The new one can come only after the old ones are gone.
+                if left < self.world.vms[owner].gpu_slices.reservation {
+                    return None;
+                }
+                continue;
             }
-            if owner != position {
-                let (_, before) = self.held(owner, &[], None);
-                gain += self.value(owner, speed) - self.value(owner, before);
+            let (_, before) = self.held(owner, &[], None);
+            let taken: Vec<GpuInstance> = instead.iter().copied().chain([instance]).collect();
+            let (lost, other) = self.least_loss(owner, (left, speed, before), &gone, &taken)?;
+            gain -= lost;
+            instead.extend(other);
+        }
+        let span = self.span(&instance);
+        let rate = gain / f64::from(span.end - span.start).sqrt();
+        (gain > 0.0).then_some(Offer { instance, gone, instead, rate })
+    }
+
+    /// What is charged for instances that are destroyed (0) or made (1), in utility of the time that comes.
+    fn cost(&self, instances: &[GpuInstance], made: usize) -> f64 {
+        let each = if made == 0 { self.lost.0 } else { self.lost.1 };
+        let owners = instances.iter().filter_map(|one| self.world.position(one.owner));
+        owners.map(|owner| self.world.vms[owner].weight.as_f64() * each / self.worth.ahead_s).sum()
+    }
+
+    /// What a VM loses that gives some away, where it may get another in a free place before; nothing where
+    /// its bounds forbid that.
+    fn least_loss(
+        &mut self,
+        owner: usize,
+        (left, speed, before): (u32, f64, f64),
+        gone: &[GpuInstance],
+        taken: &[GpuInstance],
+    ) -> Option<(f64, Option<GpuInstance>)> {
+        let bounds = self.world.vms[owner].gpu_slices;
+        let before = self.value(owner, before);
+        let (now, _) = self.held(owner, &[], None);
+        let mut best = (left >= bounds.reservation).then(|| (before - self.value(owner, speed), None));
+        if best.is_some_and(|(lost, _)| lost <= 0.0) {
+            return best;
+        }
+        for other in self.places(owner) {
+            let compute = self.compute(&other);
+            let span = self.span(&other);
+            let over = |one: &GpuInstance| {
+                let taken = self.span(one);
+                one.gpu == other.gpu && taken.start < span.end && span.start < taken.end
+            };
+            let fits = bounds.contains(now + compute) && left + compute >= bounds.reservation;
+            if !fits || self.in_the_way(&other).next().is_some() || taken.iter().any(over) {
+                continue;
+            }
+            let (_, speed) = self.held(owner, gone, Some(compute));
+            let lost = before - self.value(owner, speed) + self.cost(&[other], 1);
+            if best.is_none_or(|(least, _)| lost < least) {
+                best = Some((lost, Some(other)));
             }
         }
-        let rate = gain / f64::from(span.end - span.start).sqrt();
-        (gain > 0.0).then_some(Offer { instance, gone, rate })
+        best
     }
 }
