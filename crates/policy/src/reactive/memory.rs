@@ -7,7 +7,7 @@ use super::Reactive;
 use crate::View;
 
 /// Smaller changes are not worth a balloon.
-const LEAST_CHANGE: f64 = 128.0 * 1024.0 * 1024.0;
+pub(crate) const LEAST_CHANGE: f64 = 128.0 * 1024.0 * 1024.0;
 
 #[derive(Debug, Clone, Copy)]
 struct Need {
@@ -98,7 +98,12 @@ fn as_wish(holding: &Holding) -> Vec<(NodeId, f64)> {
 
 /// Adds memory on the nearest nodes with room; the last of them may be asked for more than it has free,
 /// for what others are about to give up.
-fn grow(view: &View<'_>, holding: &Holding, mut more: f64, free: &mut [f64]) -> Vec<(NodeId, f64)> {
+pub(crate) fn grow(
+    view: &View<'_>,
+    holding: &Holding,
+    mut more: f64,
+    free: &mut [f64],
+) -> Vec<(NodeId, f64)> {
     let mut nodes = as_wish(holding);
     let nearest = view.world.topology.nearest_nodes(holding.socket);
     let add = |nodes: &mut Vec<(NodeId, f64)>, node: NodeId, size: f64| match nodes
@@ -123,7 +128,7 @@ fn grow(view: &View<'_>, holding: &Holding, mut more: f64, free: &mut [f64]) -> 
 }
 
 /// Takes memory from the farthest nodes first.
-fn shrink(view: &View<'_>, holding: &Holding, mut less: f64) -> Vec<(NodeId, f64)> {
+pub(crate) fn shrink(view: &View<'_>, holding: &Holding, mut less: f64) -> Vec<(NodeId, f64)> {
     let mut nodes = as_wish(holding);
     for node in view.world.topology.nearest_nodes(holding.socket).iter().rev() {
         if let Some((_, held)) = nodes.iter_mut().find(|(held, _)| held == node) {

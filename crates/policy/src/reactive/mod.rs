@@ -7,7 +7,9 @@
 mod compute;
 mod fabric;
 mod gpu;
-mod memory;
+pub(crate) mod memory;
+
+pub(crate) use gpu::speed as gpu_speed;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -84,6 +86,18 @@ pub trait Foresight: std::fmt::Debug + Send {
     }
 }
 
+/// What is known of the VMs that are there, for [`Reactive::decide_by`].
+pub(crate) trait Known {
+    /// CPU time that the VM at a position should be able to have, in thousandths.
+    fn cpu(&self, position: usize) -> Option<f64>;
+
+    /// How much it counts where CPU time is short, as a factor of its weight.
+    fn rank(&self, position: usize) -> f64;
+
+    /// A change of its share that is smaller, as a share of what is held, is not made.
+    fn band(&self, position: usize) -> Option<f64>;
+}
+
 /// The hand-made controller.
 #[derive(Debug, Default)]
 pub struct Reactive {
@@ -130,6 +144,26 @@ impl Reactive {
         Some(known.percentile(self.tuning.percentile)?.max(new).min(limit))
     }
 
+    /// CPU time, bandwidth, sockets and links for VMs of which more is known; memory, devices and GPU
+    /// slices are left out.
+    pub(crate) fn decide_by(&mut self, view: &View<'_>, known: &dyn Known) -> Proposal {
+        let mut proposal = Proposal { based_on: view.snapshot.generation, ..Proposal::default() };
+        proposal.vms =
+            view.world.vms.iter().map(|spec| VmWish { vm: spec.id, ..VmWish::default() }).collect();
+        let now = view.snapshot.at;
+        let expected: Vec<_> = (0..view.world.vms.len()).map(|position| known.cpu(position)).collect();
+        self.divide_cpu(view, &expected, Some(known), &mut proposal.vms);
+        self.divide_memory_bandwidth(view, &mut proposal.vms);
+        if is_due(&mut self.placement_at, now, self.tuning.placement_pace) {
+            self.balance_sockets(view, &expected, &mut proposal.vms);
+        }
+        if is_due(&mut self.fabric_at, now, self.tuning.fabric_pace) {
+            proposal.device_bandwidth = crate::fixed::open_devices(view, halcyon_model::Reason::Fit);
+            self.move_lanes(view, &mut proposal.links);
+        }
+        proposal
+    }
+
     fn weight(&self, spec: &VmSpec) -> f64 {
         let boost = match spec.objective {
             Objective::Latency { .. } => self.tuning.latency_boost,
@@ -155,7 +189,7 @@ impl Policy for Reactive {
         }
         let expected: Vec<_> =
             (0..view.world.vms.len()).map(|position| self.expected_cpu(view, position)).collect();
-        self.divide_cpu(view, &expected, &mut proposal.vms);
+        self.divide_cpu(view, &expected, None, &mut proposal.vms);
         self.divide_memory_bandwidth(view, &mut proposal.vms);
         if is_due(&mut self.placement_at, now, self.tuning.placement_pace) {
             self.balance_sockets(view, &expected, &mut proposal.vms);
