@@ -16,7 +16,7 @@ use super::net::{Hosts, Learner, Pass};
 use crate::bench::training;
 
 /// Parts of a batch; each is worked on by one thread, whatever the number of cores.
-const SHARDS: usize = 4;
+const SHARDS: usize = 16;
 
 /// How imitation goes.
 #[derive(Debug, Clone, PartialEq)]
