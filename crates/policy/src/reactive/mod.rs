@@ -24,7 +24,7 @@ const FORESEEN_CPU: Duration = Duration::from_secs(5);
 /// And for memory, which takes its time.
 const FORESEEN_MEMORY: Duration = Duration::from_secs(120);
 
-/// The parameters of [`Reactive`], with defaults that work on most hosts.
+/// The parameters of [`Reactive`], with defaults that were tuned on scenarios of training.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tuning {
     /// Which percentile of recent demand counts as expected, 0 to 1.
@@ -55,10 +55,10 @@ impl Default for Tuning {
     fn default() -> Self {
         Self {
             percentile: 0.95,
-            cpu_headroom: 0.15,
-            memory_headroom: 0.10,
+            cpu_headroom: 0.30,
+            memory_headroom: 0.03,
             dead_band: 0.10,
-            latency_boost: 4.0,
+            latency_boost: 8.0,
             bandwidth_high: 0.90,
             bandwidth_low: 0.70,
             memory_pace: Duration::from_secs(5),
