@@ -19,7 +19,7 @@ use halcyon_model::{DeviceId, HostTime, Objective, Proposal, VmId, VmSpec, VmWis
 use crate::common::hand_out_devices;
 use crate::{Policy, View};
 
-/// The parameters of [`Reactive`], with defaults that work on most hosts.
+/// The parameters of [`Reactive`], with defaults that were tuned on scenarios of training.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tuning {
     /// Which percentile of recent demand counts as expected, 0 to 1.
@@ -50,10 +50,10 @@ impl Default for Tuning {
     fn default() -> Self {
         Self {
             percentile: 0.95,
-            cpu_headroom: 0.15,
-            memory_headroom: 0.10,
+            cpu_headroom: 0.30,
+            memory_headroom: 0.03,
             dead_band: 0.10,
-            latency_boost: 4.0,
+            latency_boost: 8.0,
             bandwidth_high: 0.90,
             bandwidth_low: 0.70,
             memory_pace: Duration::from_secs(5),
