@@ -96,6 +96,7 @@ pub fn by_name(name: &str) -> Option<Box<dyn Policy + Send>> {
         "parties" => Some(Box::new(Parties::default())),
         "heracles" => Some(Box::new(Heracles::default())),
         "clite" => Some(Box::new(Clite::default())),
+        "learned" => Some(Box::new(Learned::embedded().ok()?)),
         _ => None,
     }
 }

@@ -19,9 +19,12 @@ pub use heads::{
 };
 
 use crate::features::Features;
-use crate::network::{Batch, Network, Scratch};
+use crate::network::{Batch, Network, NetworkError, Scratch};
 use crate::planner::{Need, Planner, PlannerTuning};
 use crate::{Policy, View};
+
+/// The weights that come with Halcyon.
+const EMBEDDED: &[u8] = include_bytes!("../../../../models/halcyon.safetensors");
 
 /// The learned policy.
 pub struct Learned {
@@ -35,6 +38,14 @@ pub struct Learned {
 }
 
 impl Learned {
+    /// With the weights that come with Halcyon.
+    ///
+    /// # Errors
+    /// When those are not of this version; a test rules that out.
+    pub fn embedded() -> Result<Self, NetworkError> {
+        Network::parse(EMBEDDED, &Features::digest()).map(Self::new)
+    }
+
     /// With other weights.
     #[must_use]
     pub fn new(network: Network) -> Self {
