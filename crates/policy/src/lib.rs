@@ -10,6 +10,7 @@ mod history;
 mod latency;
 mod lfoc;
 mod mom;
+pub mod network;
 mod parties;
 mod planner;
 mod proxmox;
