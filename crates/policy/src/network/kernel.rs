@@ -225,15 +225,16 @@ impl Layer<'_> {
 
 /// Fills `lanes` from the start; a whole panel in one move.
 #[inline(always)]
-fn load(lanes: &mut [f32; LANES], from: &[f32]) {
+pub fn load(lanes: &mut [f32; LANES], from: &[f32]) {
     match <&[f32; LANES]>::try_from(from) {
         Ok(whole) => *lanes = *whole,
         Err(_) => lanes[..from.len()].copy_from_slice(from),
     }
 }
 
+/// Fills `to` from the start of `lanes`; a whole panel in one move.
 #[inline(always)]
-fn store(to: &mut [f32], lanes: &[f32; LANES]) {
+pub fn store(to: &mut [f32], lanes: &[f32; LANES]) {
     match <&mut [f32; LANES]>::try_from(&mut *to) {
         Ok(whole) => *whole = *lanes,
         Err(_) => {

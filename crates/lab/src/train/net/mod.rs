@@ -2,9 +2,9 @@
 //!
 //! One batch holds the decisions of many hosts, each with its own number of VMs. It is cut into a fixed
 //! number of shards, each summed up by one thread in a fixed order, and the shards' sums are added in
-//! order: the result depends neither on the number of threads nor on the machine, to the last bit. The
-//! products are those of [`halcyon_policy::network::kernel`], which a general library of matrix products
-//! does not outrun enough to give that up.
+//! order: the result depends neither on the number of threads nor on the machine, to the last bit. For
+//! that the products are those of [`halcyon_policy::network::kernel`]; a library with fused instructions
+//! is faster, by less than a factor of two, but its bits are those of one kind of CPU.
 //!
 //! ```text
 //!  hosts ─► shards ─► forward ─► loss (the caller's) ─► backward ─► gradient ─► step

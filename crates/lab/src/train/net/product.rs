@@ -1,10 +1,10 @@
 //! The gradient of a weight matrix, summed over rows in their order: the same bits on every machine.
 
-use halcyon_policy::network::kernel::{LANES, TILE};
+use halcyon_policy::network::kernel::{LANES, TILE, load, store};
 use pulp::{Simd, WithSimd};
 
 /// Rows that are worked off together; both factors of so many fit in the second-level cache.
-const BLOCK: usize = 64;
+const BLOCK: usize = 192;
 
 /// Both factors of a block, each so that the kernel reads it from front to back.
 #[derive(Debug, Clone, Default)]
@@ -60,7 +60,7 @@ impl WeightGradient<'_> {
             let wide = LANES.min(self.outputs - first);
             panels.extend(slopes.chunks_exact(self.outputs).map(|row| {
                 let mut lanes = [0.0; LANES];
-                lanes[..wide].copy_from_slice(&row[first..][..wide]);
+                load(&mut lanes, &row[first..][..wide]);
                 lanes
             }));
         }
@@ -79,8 +79,7 @@ impl WeightGradient<'_> {
             let wide = LANES.min(self.outputs - column);
             let mut sums = [[0.0; LANES]; R];
             for (r, sums) in sums.iter_mut().enumerate() {
-                let from = &self.gradient[(first + r) * self.outputs + column..][..wide];
-                sums[..wide].copy_from_slice(from);
+                load(sums, &self.gradient[(first + r) * self.outputs + column..][..wide]);
             }
             for (values, slopes) in tile.iter().zip(panel) {
                 for r in 0..R {
@@ -90,8 +89,7 @@ impl WeightGradient<'_> {
                 }
             }
             for (r, sums) in sums.iter().enumerate() {
-                let to = &mut self.gradient[(first + r) * self.outputs + column..][..wide];
-                to.copy_from_slice(&sums[..wide]);
+                store(&mut self.gradient[(first + r) * self.outputs + column..][..wide], sums);
             }
         }
     }
