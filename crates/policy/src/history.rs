@@ -25,6 +25,20 @@ pub struct Window {
     len: usize,
 }
 
+/// Ranks from the top that are found without sorting the rest.
+const TOP: usize = 8;
+
+/// A number with the order of [`f32::total_cmp`].
+fn key(value: f32) -> i32 {
+    let bits = value.to_bits().cast_signed();
+    bits ^ ((bits >> 31).cast_unsigned() >> 1).cast_signed()
+}
+
+/// The bits of the value with a key.
+fn key_bits(key: i32) -> u32 {
+    (key ^ ((key >> 31).cast_unsigned() >> 1).cast_signed()).cast_unsigned()
+}
+
 impl Default for Window {
     fn default() -> Self {
         Self { values: [0.0; KEPT], next: 0, len: 0 }
@@ -46,11 +60,30 @@ impl Window {
         if self.len == 0 {
             return None;
         }
-        let mut sorted = self.values;
-        let sorted = &mut sorted[..self.len];
         let rank = (share.clamp(0.0, 1.0) * (self.len - 1) as f64).round() as usize;
-        let (_, value, _) = sorted.select_nth_unstable_by(rank, f32::total_cmp);
-        Some(f64::from(*value))
+        let above = self.len - 1 - rank;
+        if above < TOP {
+            return Some(f64::from(self.below_the_largest(above)));
+        }
+        let mut keys = self.values.map(key);
+        let (_, found, _) = keys[..self.len].select_nth_unstable(rank);
+        Some(f64::from(f32::from_bits(key_bits(*found))))
+    }
+
+    /// The value that `above` entries come after; the high percentiles are asked for most, and sorting
+    /// only the few largest entries is several times as fast as looking for a rank among all.
+    fn below_the_largest(&self, above: usize) -> f32 {
+        let mut top = [i32::MIN; TOP];
+        for value in &self.values[..self.len] {
+            let mut next = key(*value);
+            if next > top[above] {
+                for held in &mut top[..=above] {
+                    let (larger, smaller) = (next.max(*held), next.min(*held));
+                    (*held, next) = (larger, smaller);
+                }
+            }
+        }
+        f32::from_bits(key_bits(top[above]))
     }
 
     /// The least of the newest `count` values: what was reached in all of them. Nothing while there are
@@ -64,19 +97,27 @@ impl Window {
     /// The largest value; nothing without entries.
     #[must_use]
     pub fn most(&self) -> Option<f64> {
-        let entries = &self.values[..self.len];
-        (self.len > 0).then(|| f64::from(entries.iter().copied().fold(f32::NEG_INFINITY, f32::max)))
+        let most = self.values[..self.len].iter().map(|value| key(*value)).max()?;
+        Some(f64::from(f32::from_bits(key_bits(most))))
     }
 
     /// The standard deviation of the entries; nothing without any.
     #[must_use]
     #[allow(clippy::cast_precision_loss)]
     pub fn deviation(&self) -> Option<f64> {
-        let entries = || self.values[..self.len].iter().map(|value| f64::from(*value));
         let count = self.len as f64;
-        let mean = entries().sum::<f64>() / count;
-        let square = entries().map(|value| (value - mean) * (value - mean)).sum::<f64>() / count;
-        (self.len > 0).then(|| libm::sqrt(square))
+        let mean = self.sum(f64::from) / count;
+        let square = |value| (f64::from(value) - mean) * (f64::from(value) - mean);
+        (self.len > 0).then(|| libm::sqrt(self.sum(square) / count))
+    }
+
+    /// In lanes, which the machine adds up side by side.
+    fn sum(&self, of: impl Fn(f32) -> f64) -> f64 {
+        let mut lanes = [0.0; 8];
+        for entries in self.values[..self.len].chunks(lanes.len()) {
+            lanes.iter_mut().zip(entries).for_each(|(lane, value)| *lane += of(*value));
+        }
+        lanes.iter().sum()
     }
 
     /// The newest value.
@@ -161,7 +202,11 @@ impl History {
         let elapsed = self.at.map_or(Duration::ZERO, |at| snapshot.at.saturating_sub(at));
         self.at = Some(snapshot.at);
         self.devices.resize_with(snapshot.assignment.devices.len(), Window::default);
-        let passed = Passed { at: snapshot.at, elapsed, decay: Decay::over(elapsed) };
+        let passed = Passed {
+            part: Day::part(snapshot.at),
+            seconds: elapsed.as_secs_f64(),
+            decay: Decay::over(elapsed),
+        };
         for (tracked, sample) in self.vms.iter_mut().zip(&snapshot.vms) {
             let rates = VmRates::between(&tracked.counters, &sample.counters, elapsed);
             let mut moved = None;
@@ -218,11 +263,11 @@ impl History {
     }
 }
 
-/// The time of an entry, and since the one before it.
+/// The part of the day of an entry, and the time since the one before it.
 #[derive(Debug)]
 struct Passed {
-    at: HostTime,
-    elapsed: Duration,
+    part: u64,
+    seconds: f64,
     decay: Decay,
 }
 
@@ -255,8 +300,8 @@ impl Estimate {
         trends.working_set.add(working_set, &passed.decay);
         trends.devices.add(moved, &passed.decay);
         trends.gpu.add(rates.gpu, &passed.decay);
-        self.cpu_day.add(passed.at, passed.elapsed, cpu);
-        self.working_set_day.add(passed.at, passed.elapsed, working_set);
+        self.cpu_day.add(passed.part, passed.seconds, cpu);
+        self.working_set_day.add(passed.part, passed.seconds, working_set);
     }
 }
 
@@ -310,6 +355,21 @@ mod tests {
         // An entry belongs to the five minutes in which it ends.
         assert_eq!((yesterday(10), yesterday(700)), (None, None));
         assert!((yesterday(450).unwrap() - 1500.0).abs() < 5.0);
+    }
+
+    #[test]
+    fn every_percentile_is_the_entry_of_its_rank() {
+        let mut window = Window::default();
+        for entry in 1..200_u64 {
+            window.push((entry * 7919 % 64) as f64 - 20.0);
+            let mut sorted = window.values[..window.len].to_vec();
+            sorted.sort_by(f32::total_cmp);
+            for (rank, expected) in sorted.iter().enumerate() {
+                let share = rank as f64 / (sorted.len() - 1).max(1) as f64;
+                assert_eq!(window.percentile(share), Some(f64::from(*expected)), "{rank} of {entry}");
+            }
+            assert_eq!(window.most(), sorted.last().map(|most| f64::from(*most)));
+        }
     }
 
     #[test]

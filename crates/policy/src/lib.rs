@@ -9,8 +9,10 @@ mod fixed;
 mod heracles;
 mod history;
 mod latency;
+pub mod learned;
 mod lfoc;
 mod mom;
+pub mod network;
 mod parties;
 mod planner;
 mod proxmox;
@@ -26,12 +28,14 @@ pub use features::Features;
 pub use fixed::{Proportional, Reservation, Static};
 pub use heracles::{Heracles, HeraclesTuning};
 pub use history::{Estimate, History, Trends, Window};
+pub use learned::{Doubt, Learned};
 pub use lfoc::{Lfoc, LfocTuning};
 pub use mom::{Mom, MomTuning};
+pub use network::{Batch, Network, NetworkError, Scratch};
 pub use parties::{Parties, PartiesTuning};
 pub use planner::{Need, Planner, PlannerTuning, Worth};
 pub use proxmox::{Proxmox, ProxmoxGuest, ProxmoxTuning};
-pub use reactive::{Foresight, Reactive, Tuning};
+pub use reactive::{Reactive, Tuning};
 pub use slices::divide_slices;
 pub use trend::{Day, Span, Trend};
 pub use ucp::{Ucp, UcpTuning};
@@ -69,6 +73,11 @@ pub trait Policy {
 
     /// Answers one snapshot.
     fn decide(&mut self, view: &View<'_>) -> Proposal;
+
+    /// Why the last answer is better not used, if the policy itself has doubts.
+    fn doubt(&self) -> Option<Doubt> {
+        None
+    }
 }
 
 /// A policy by the name that [`Policy::name`] gives; nothing for a name that is not one.

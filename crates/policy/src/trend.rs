@@ -62,10 +62,15 @@ impl Trend {
         let (value, there) = value.map_or((0.0, 0.0), |value| (value as f32, 1.0));
         for place in 0..SPANS_S.len() {
             let (kept, new) = (decay.kept[place], there * decay.new[place]);
-            self.sums[place] = self.sums[place] * kept + new * value;
-            self.weights[place] = self.weights[place] * kept + new;
+            self.sums[place] = settled(self.sums[place] * kept + new * value);
+            self.weights[place] = settled(self.weights[place] * kept + new);
         }
     }
+}
+
+/// What decays ends at zero, and not among the numbers that a machine is slow with.
+fn settled(value: f32) -> f32 {
+    if value < 1e-30 { 0.0 } else { value }
 }
 
 /// Parts of a day, each of which has a mean of its own.
@@ -93,7 +98,7 @@ impl Day {
     /// in the future, this is what a day like the last one would bring.
     #[must_use]
     pub fn day_ago(&self, at: HostTime) -> Option<f32> {
-        let part = at.checked_sub(DAY)?.as_secs() / PART_S;
+        let part = Self::part(at.checked_sub(DAY)?);
         let there = part < self.part && self.part - part <= PARTS as u64;
         there.then(|| self.means.get(place(part)).copied()).flatten().filter(|mean| !mean.is_nan())
     }
@@ -105,13 +110,18 @@ impl Day {
         Some((level + f64::from(change)).max(0.0))
     }
 
-    pub(crate) fn add(&mut self, at: HostTime, elapsed: Duration, value: Option<f64>) {
-        let part = at.as_secs() / PART_S;
+    /// The number of the part in which a moment lies.
+    pub(crate) fn part(at: HostTime) -> u64 {
+        at.as_secs() / PART_S
+    }
+
+    /// Adds what was seen at a moment of `part`, for the `seconds` since the entry before.
+    #[inline]
+    pub(crate) fn add(&mut self, part: u64, seconds: f64, value: Option<f64>) {
         if part != self.part {
             self.close(part);
         }
         if let Some(value) = value {
-            let seconds = elapsed.as_secs_f64();
             self.sum += value * seconds;
             self.seconds += seconds;
         }
@@ -174,12 +184,16 @@ mod tests {
         assert!((trend.mean(Span::Hour1).unwrap() - 7.0).abs() < 1e-5);
     }
 
+    fn add(day: &mut Day, at: Duration, elapsed: Duration, value: Option<f64>) {
+        day.add(Day::part(at), elapsed.as_secs_f64(), value);
+    }
+
     #[test]
     fn yesterday_is_found_by_its_time_of_day() {
         let mut day = Day::default();
         let hour = |at: u64| (at / 3600 % 24) as f64;
         for at in (0..26 * 3600).step_by(60) {
-            day.add(seconds(at), seconds(60), Some(hour(at)));
+            add(&mut day, seconds(at), seconds(60), Some(hour(at)));
         }
         let now = seconds(26 * 3600 - 60);
         assert_eq!(day.day_ago(now), Some(1.0));
@@ -193,13 +207,13 @@ mod tests {
     #[test]
     fn gaps_and_clocks_that_go_back_leave_nothing_behind() {
         let mut day = Day::default();
-        (0..600).for_each(|at| day.add(seconds(at), seconds(1), Some(2.0)));
-        day.add(seconds(3600), seconds(3000), None);
+        (0..600).for_each(|at| add(&mut day, seconds(at), seconds(1), Some(2.0)));
+        add(&mut day, seconds(3600), seconds(3000), None);
         assert_eq!(day.day_ago(DAY + seconds(10)), Some(2.0));
         assert_eq!(day.day_ago(DAY + seconds(1500)), None, "nothing was read");
-        day.add(seconds(100), Duration::ZERO, Some(9.0));
+        add(&mut day, seconds(100), Duration::ZERO, Some(9.0));
         assert_eq!(day.day_ago(DAY + seconds(10)), None);
-        day.add(DAY * 1000, DAY * 1000, Some(9.0));
+        add(&mut day, DAY * 1000, DAY * 1000, Some(9.0));
         assert_eq!(day.day_ago(DAY * 1001), None);
     }
 }

@@ -7,9 +7,8 @@ use std::time::Duration;
 use halcyon_model::profile::{GpuResponse, Response};
 use halcyon_model::topology::Parts;
 use halcyon_model::{
-    Assignment, Bandwidth, Bounds, ByteSize, Capabilities, ChangeKind, ClassId, Control, DeviceId, Grant,
-    MilliCpu, NodeId, Objective, ObjectiveSignal, Snapshot, SocketId, Topology, VmCounters, VmId, VmSample,
-    VmSpec,
+    Assignment, Bandwidth, Bounds, ByteSize, ChangeKind, ClassId, Control, DeviceId, Grant, MilliCpu, NodeId,
+    Objective, ObjectiveSignal, Snapshot, SocketId, Topology, VmCounters, VmId, VmSample, VmSpec,
 };
 use halcyon_policy::features::{HOST_TABLE, Likely, MOST, TABLE};
 use halcyon_policy::{Features, View};

@@ -36,7 +36,7 @@ pub(crate) struct Future {
 
 impl Future {
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    pub(crate) fn of(scenario: &Scenario) -> Self {
+    pub(crate) fn of(scenario: &Scenario, bounded: bool) -> Self {
         let steps =
             (scenario.duration.as_secs_f64() / scenario.parameters.step.as_secs_f64()).ceil() as usize;
         let guests = &scenario.guests;
@@ -58,7 +58,7 @@ impl Future {
             applications: guests.iter().map(|guest| guest.workload.application.clone()).collect(),
             outlooks: guests.iter().map(outlook).collect(),
             profiles,
-            bound: (scenario.duration <= LONGEST_BOUND).then(|| bound(scenario)),
+            bound: (bounded && scenario.duration <= LONGEST_BOUND).then(|| bound(scenario)),
             step: scenario.parameters.step.as_secs_f64(),
             paravirtual: scenario.parameters.paravirtual_bytes_s,
             patience: scenario.parameters.patience.as_secs_f64(),

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use halcyon_control::Stopwatch;
 use halcyon_model::{Proposal, VmId};
-use halcyon_policy::{NAMES, Policy, Reactive, View, by_name};
+use halcyon_policy::{NAMES, Need, Policy, Reactive, View, by_name};
 use halcyon_sim::VmScore;
 
 use self::knowing::{Future, Knowing, Manner};
@@ -29,6 +29,30 @@ struct Clairvoyant(Box<dyn Policy + Send>);
 impl Policy for Clairvoyant {
     fn name(&self) -> &'static str {
         "clairvoyant"
+    }
+
+    fn decide(&mut self, view: &View<'_>) -> Proposal {
+        self.0.decide(view)
+    }
+}
+
+/// One who knows the future and has one manner, from whom others learn.
+pub(crate) struct Expert(Knowing);
+
+impl Expert {
+    pub(crate) fn new(scenario: &Scenario) -> Self {
+        Self(Knowing::new(Arc::new(Future::of(scenario, false)), Manner::default()))
+    }
+
+    /// What each VM that is there will need.
+    pub(crate) fn needs(&self, view: &View<'_>) -> Vec<Need> {
+        self.0.needs(view)
+    }
+}
+
+impl Policy for Expert {
+    fn name(&self) -> &'static str {
+        "expert"
     }
 
     fn decide(&mut self, view: &View<'_>) -> Proposal {
@@ -64,7 +88,7 @@ fn best(scenario: &Scenario, stop: &AtomicBool) -> Box<dyn Policy + Send> {
     let duration = scenario.duration.min(LONGEST_TRY);
     let mut trials = Trials {
         scenario: Scenario { duration, ..scenario.clone() },
-        future: Arc::new(Future::of(scenario)),
+        future: Arc::new(Future::of(scenario, true)),
         stop,
         best: None,
     };

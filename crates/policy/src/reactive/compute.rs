@@ -34,12 +34,7 @@ impl Reactive {
                     Objective::Latency { .. } => limit.min(1000.0),
                     _ => 0.02 * limit,
                 };
-                let rank = match known {
-                    Some(known) => known.rank(position),
-                    None => {
-                        self.foresight.as_ref().map_or(1.0, |known| known.rank(position, view.snapshot.at))
-                    }
-                };
+                let rank = known.map_or(1.0, |known| known.rank(position));
                 Claim { weight: self.weight(spec) * rank, least, most: need.max(foot).clamp(least, limit) }
             },
         );

@@ -58,13 +58,7 @@ impl Reactive {
     fn need(&self, view: &View<'_>, position: usize, spec: &VmSpec, holding: &Holding) -> Need {
         let held = holding.total_memory().as_f64();
         let known = view.history.estimate(position);
-        let working_set = match &self.foresight {
-            Some(foresight) => {
-                let now = view.snapshot.at;
-                Some(foresight.working_set(position, now, now + super::FORESEEN_MEMORY))
-            }
-            None => known.and_then(|known| known.working_set.percentile(self.tuning.percentile)),
-        };
+        let working_set = known.and_then(|known| known.working_set.percentile(self.tuning.percentile));
         let Some(working_set) = working_set else { return Need { held, wanted: held, spare: 0.0 } };
         let stalled = known.and_then(|known| known.memory_stalled.percentile(0.75)).unwrap_or(0.0);
         let pressure = if stalled > 0.01 { 1.15 } else { 1.0 };

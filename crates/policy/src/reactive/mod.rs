@@ -14,15 +14,10 @@ pub(crate) use gpu::speed as gpu_speed;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use halcyon_model::{DeviceId, HostTime, Objective, Proposal, VmId, VmSpec, VmWish, World};
+use halcyon_model::{DeviceId, HostTime, Objective, Proposal, VmId, VmSpec, VmWish};
 
 use crate::common::hand_out_devices;
 use crate::{Policy, View};
-
-/// How far ahead knowledge of the future is used for what changes at once.
-const FORESEEN_CPU: Duration = Duration::from_secs(5);
-/// And for memory, which takes its time.
-const FORESEEN_MEMORY: Duration = Duration::from_secs(120);
 
 /// The parameters of [`Reactive`], with defaults that were tuned on scenarios of training.
 #[derive(Debug, Clone, PartialEq)]
@@ -69,23 +64,6 @@ impl Default for Tuning {
     }
 }
 
-/// What is known of the future, for a policy that is to show what could be reached at best.
-pub trait Foresight: std::fmt::Debug + Send {
-    /// The most CPU time that the VM at `position` will want between two moments, in thousandths.
-    fn cpu(&self, position: usize, from: HostTime, to: HostTime) -> f64;
-
-    /// Its largest working set between two moments, in bytes.
-    fn working_set(&self, position: usize, from: HostTime, to: HostTime) -> f64;
-
-    /// Takes note of the VMs that are there, by which positions are meant from now on.
-    fn follow(&mut self, _world: World<'_>) {}
-
-    /// How much it counts where CPU time is short, as a factor of its weight.
-    fn rank(&self, _position: usize, _now: HostTime) -> f64 {
-        1.0
-    }
-}
-
 /// What is known of the VMs that are there, for [`Reactive::decide_by`].
 pub(crate) trait Known {
     /// CPU time that the VM at a position should be able to have, in thousandths.
@@ -102,7 +80,6 @@ pub(crate) trait Known {
 #[derive(Debug, Default)]
 pub struct Reactive {
     tuning: Tuning,
-    foresight: Option<Box<dyn Foresight>>,
     memory_at: Option<HostTime>,
     placement_at: Option<HostTime>,
     fabric_at: Option<HostTime>,
@@ -122,22 +99,9 @@ impl Reactive {
         Self { tuning, ..Self::default() }
     }
 
-    /// The controller that knows instead of guessing; it goes by the name `clairvoyant`.
-    #[must_use]
-    pub fn clairvoyant(foresight: Box<dyn Foresight>, tuning: Tuning) -> Self {
-        Self { tuning, foresight: Some(foresight), ..Self::default() }
-    }
-
     /// What the VM at `position` is expected to use of its CPUs, in thousandths, without headroom.
     fn expected_cpu(&self, view: &View<'_>, position: usize) -> Option<f64> {
         let limit = view.world.vms[position].cpu.limit.as_f64();
-        if let Some(foresight) = &self.foresight {
-            let now = view.snapshot.at;
-            let coming = foresight.cpu(position, now, now + FORESEEN_CPU);
-            // What waits already has to be worked off as well.
-            let waiting = view.history.estimate(position).and_then(|known| known.cpu.last());
-            return Some(coming.max(waiting.unwrap_or(0.0)).min(limit));
-        }
         let known = &view.history.estimate(position)?.cpu;
         // What is used twice in a row is no spike, however new it is.
         let new = known.sustained(2).unwrap_or(0.0);
@@ -176,7 +140,7 @@ impl Reactive {
 
 impl Policy for Reactive {
     fn name(&self) -> &'static str {
-        if self.foresight.is_some() { "clairvoyant" } else { "reactive" }
+        "reactive"
     }
 
     fn decide(&mut self, view: &View<'_>) -> Proposal {
@@ -184,9 +148,6 @@ impl Policy for Reactive {
         proposal.vms =
             view.world.vms.iter().map(|spec| VmWish { vm: spec.id, ..VmWish::default() }).collect();
         let now = view.snapshot.at;
-        if let Some(foresight) = &mut self.foresight {
-            foresight.follow(view.world);
-        }
         let expected: Vec<_> =
             (0..view.world.vms.len()).map(|position| self.expected_cpu(view, position)).collect();
         self.divide_cpu(view, &expected, None, &mut proposal.vms);
