@@ -79,9 +79,11 @@ impl Record {
         const GIB: f64 = 1024.0 * 1024.0 * 1024.0;
         let mut here = host.states().zip(&host.assignment().holdings).peekable();
         for (sum, spec) in self.sums.iter_mut().zip(specs) {
-            // VMs come and go; both lists are ordered by id. Nothing is asked of who is not there.
+            // VMs come and go; both lists are ordered by id. Nothing is asked of who is not there, unless
+            // it waits at the door.
             let Some((state, held)) = here.next_if(|(state, _)| state.vm == spec.id) else {
-                sum[7] += 1.0;
+                let waits = host.at_the_door().find(|(vm, _)| *vm == spec.id);
+                sum[7] += waits.and_then(|(_, utility)| utility).unwrap_or(1.0);
                 continue;
             };
             let now = [

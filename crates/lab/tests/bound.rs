@@ -9,7 +9,7 @@ use std::time::Duration;
 use common::run;
 use halcyon_lab::bench::policies;
 use halcyon_lab::{Draw, Scenario, bound};
-use halcyon_model::{ByteSize, Objective, Weight};
+use halcyon_model::{ByteSize, MilliCpu, Objective, Weight};
 use small::{HOSTS, calm, drawn, given, minutes, plain};
 
 /// Rounding in a score.
@@ -108,4 +108,23 @@ fn a_run_may_end_within_a_window() {
     early.leaves = Some(Duration::from_secs(118));
     let scenario = given(vec![batch, early], Duration::from_secs(119));
     nobody_exceeds(&scenario, &["static", "reactive"], "within a window");
+}
+
+/// Whoever is not let in counts as not served, so that nobody gains by keeping VMs out.
+#[test]
+fn vms_that_wait_at_the_door_count() {
+    let mut crowd: Vec<_> = (0..4).map(|id| plain(id, 8, 8.0, Objective::Throughput)).collect();
+    for guest in &mut crowd {
+        guest.spec.cpu.reservation = MilliCpu::cores(3);
+    }
+    let mut late = plain(4, 4, 4.0, Objective::Throughput);
+    late.spec.cpu.reservation = MilliCpu::cores(4);
+    late.arrives = Duration::from_secs(60);
+    for leaves in [None, Some(Duration::from_secs(240))] {
+        let late = halcyon_sim::Guest { leaves, ..late.clone() };
+        let scenario = given(crowd.iter().cloned().chain([late]).collect(), minutes(5));
+        let score = run(&scenario, "static").score;
+        assert_eq!(score.vms.len(), 5, "all count: {score:?}");
+        nobody_exceeds(&scenario, &["static", "reactive"], "at the door");
+    }
 }

@@ -31,7 +31,7 @@ pub use history::{Estimate, History, Trends, Window};
 pub use learned::{Doubt, Learned};
 pub use lfoc::{Lfoc, LfocTuning};
 pub use mom::{Mom, MomTuning};
-pub use network::{Batch, Network, NetworkError, Scratch};
+pub use network::{Batch, Card, Network, NetworkError, Scratch, Shape};
 pub use parties::{Parties, PartiesTuning};
 pub use planner::{Need, Planner, PlannerTuning, Worth};
 pub use proxmox::{Proxmox, ProxmoxGuest, ProxmoxTuning};
@@ -96,6 +96,7 @@ pub fn by_name(name: &str) -> Option<Box<dyn Policy + Send>> {
         "parties" => Some(Box::new(Parties::default())),
         "heracles" => Some(Box::new(Heracles::default())),
         "clite" => Some(Box::new(Clite::default())),
+        "learned" => Some(Box::new(Learned::embedded().ok()?)),
         _ => None,
     }
 }

@@ -89,6 +89,8 @@ pub struct SimHost {
     pub(crate) slices: Slices,
     /// VMs that are still to start, the next one last.
     pub(crate) coming: Vec<Guest>,
+    /// VMs that are due and do not fit, in the order in which they came.
+    pub(crate) outside: Vec<(VmSpec, Vm)>,
     /// What became of VMs that are gone: weight and score.
     pub(crate) gone: Vec<(VmId, f64, VmScore)>,
     pub(crate) seed: u64,
@@ -134,6 +136,7 @@ impl SimHost {
             caches: Caches::default(),
             slices: Slices::default(),
             coming,
+            outside: Vec::new(),
             gone: Vec::new(),
             seed,
             flights: Flights::default(),
@@ -217,13 +220,22 @@ impl SimHost {
         })
     }
 
-    /// How the host did so far; windows that are still open do not count.
+    /// VMs that are due and wait at the door for room, and their utility in the present step: none at all,
+    /// or nothing if nothing is asked of them.
+    pub fn at_the_door(&self) -> impl Iterator<Item = (VmId, Option<f64>)> {
+        self.outside.iter().map(|(spec, vm)| (spec.id, vm.utility))
+    }
+
+    /// How the host did so far, with every VM that was due, ordered by id; windows that are still open do
+    /// not count.
     #[must_use]
     pub fn score(&self) -> Score {
-        let vms = self.inventory.vms.iter().zip(&self.vms);
-        let vms = vms.map(|(spec, vm)| (spec.id, spec.weight.as_f64(), vm.score));
-        let vms = vms.chain(self.gone.iter().copied());
-        Score::new(vms, self.charged, self.now.as_secs_f64())
+        let here = self.inventory.vms.iter().zip(&self.vms);
+        let outside = self.outside.iter().map(|(spec, vm)| (spec, vm));
+        let known = here.chain(outside).map(|(spec, vm)| (spec.id, spec.weight.as_f64(), vm.score));
+        let mut vms: Vec<_> = known.chain(self.gone.iter().copied()).collect();
+        vms.sort_by_key(|(vm, ..)| *vm);
+        Score::new(vms.into_iter(), self.charged, self.now.as_secs_f64())
     }
 
     /// Lets one step of time pass.
@@ -240,12 +252,22 @@ impl SimHost {
         for (vm, spec) in self.vms.iter_mut().zip(&self.inventory.vms) {
             vm.work(spec, &self.parameters, seconds);
         }
+        for (spec, vm) in &mut self.outside {
+            vm.wait(spec, &self.parameters, self.now.as_secs_f64() + seconds / 2.0);
+        }
         self.now += self.parameters.step;
         if self.now >= self.window_end {
             self.window_end += self.parameters.window;
-            for (vm, spec) in self.vms.iter_mut().zip(&self.inventory.vms) {
-                vm.close_window(spec.objective);
-            }
+            self.close_windows();
+        }
+    }
+
+    fn close_windows(&mut self) {
+        for (vm, spec) in self.vms.iter_mut().zip(&self.inventory.vms) {
+            vm.close_window(spec.objective);
+        }
+        for (spec, vm) in &mut self.outside {
+            vm.close_window(spec.objective);
         }
     }
 

@@ -14,7 +14,7 @@ pub struct Outlook {
     pub working_set: Vec<f32>,
     /// For each window, what its utility is counted against, in seconds of one core at full speed: the
     /// work that arrives, or for batch VMs the work that it would do alone. Windows without any do not
-    /// count.
+    /// count; where the run ends within a window, that one counts for VMs that have left before.
     pub asked: Vec<f64>,
 }
 
@@ -48,6 +48,11 @@ pub fn outlook(
             window_end += window;
             outlook.asked.push(std::mem::take(&mut asked));
         }
+    }
+    if now + window > window_end {
+        // Whoever leaves closes its window; those of the others are still open when the run ends.
+        let left = guest.leaves.is_some_and(|leaves| leaves + step <= now);
+        outlook.asked.push(if left { asked } else { 0.0 });
     }
     outlook
 }

@@ -80,7 +80,7 @@ pub struct Score {
     pub violations: f64,
     /// The lowest mean utility of any VM.
     pub worst_vm: f64,
-    /// Each VM's own score.
+    /// The own score of each VM that was due, ordered by id.
     pub vms: Vec<(VmId, VmScore)>,
 }
 

@@ -3,24 +3,26 @@
 //! A VM that starts needs its reservation at once. The hypervisor takes what is free; where that is too
 //! little it lowers the CPU shares of the others and has the host reclaim memory from those that hold
 //! more than their reservation, in proportion, without asking their guests: they page until somebody
-//! gives it back. A VM that does not fit even so waits at the door.
+//! gives it back. A VM that does not fit even so waits at the door. What it is asked there counts as not
+//! served, whether it is let in later or never, so that nobody gains by keeping VMs out.
 
 use std::sync::Arc;
 
 use halcyon_hal::Inventory;
 use halcyon_model::{
-    Assignment, Bandwidth, ByteSize, ClassId, DeviceHolding, Grant, Holding, MilliCpu, NodeId, Objective,
-    SocketId, VmId, VmSpec,
+    Assignment, Bandwidth, ByteSize, ClassId, DeviceHolding, Grant, Holding, MilliCpu, NodeId, SocketId,
+    VmId, VmSpec,
 };
 
-use crate::host::{Guest, SimHost, boot};
+use crate::host::{SimHost, boot};
+use crate::vm::Vm;
 
 impl SimHost {
     /// Lets those go whose time is over, and those in for whom there is room.
     pub(crate) fn come_and_go(&mut self) {
-        let over = |leaves: Option<_>| leaves.is_some_and(|leaves| self.now >= leaves);
+        let over = |vm: &Vm| vm.leaves.is_some_and(|leaves| self.now >= leaves);
         let due = self.coming.last().is_some_and(|guest| self.now >= guest.arrives);
-        if !due && !self.vms.iter().any(|vm| over(vm.leaves)) {
+        if !due && self.outside.is_empty() && !self.vms.iter().any(over) {
             return;
         }
         let mut position = 0;
@@ -31,21 +33,28 @@ impl SimHost {
                 position += 1;
             }
         }
-        let mut waiting = Vec::new();
-        while self.coming.last().is_some_and(|guest| self.now >= guest.arrives) {
-            let Some(guest) = self.coming.pop() else { break };
-            if guest.leaves.is_some_and(|leaves| self.now >= leaves) {
-                continue;
-            }
-            match self.room_for(&guest.spec) {
-                Some(after) => self.enter(guest, after),
-                None => waiting.push(guest),
+        while let Some(guest) = self.coming.pop_if(|guest| self.now >= guest.arrives) {
+            let memory = guest.spec.memory.reservation.as_f64();
+            self.outside.push(boot(guest, &self.inventory.topology, &self.parameters, self.seed, memory));
+        }
+        for (spec, vm) in std::mem::take(&mut self.outside) {
+            if vm.leaves.is_some_and(|leaves| self.now >= leaves) {
+                self.bury(&spec, vm);
+            } else if let Some(after) = self.room_for(&spec) {
+                self.enter(spec, vm, after);
+            } else {
+                self.outside.push((spec, vm));
             }
         }
-        self.coming.extend(waiting.into_iter().rev());
         self.compute.place(&self.assignment);
         self.fabric.follow(&self.inventory.topology, &self.assignment, self.inventory.world());
         self.follow_instances();
+    }
+
+    /// Keeps what became of a VM that is gone.
+    fn bury(&mut self, spec: &VmSpec, mut vm: Vm) {
+        vm.close_window(spec.objective);
+        self.gone.push((spec.id, spec.weight.as_f64(), vm.score));
     }
 
     fn leave(&mut self, position: usize) {
@@ -53,9 +62,8 @@ impl SimHost {
         self.abandon(id);
         let inventory = Arc::make_mut(&mut self.inventory);
         let spec = inventory.vms.remove(position);
-        let mut vm = self.vms.remove(position);
-        vm.close_window(spec.objective);
-        self.gone.push((spec.id, spec.weight.as_f64(), vm.score));
+        let vm = self.vms.remove(position);
+        self.bury(&spec, vm);
         self.assignment.holdings.remove(position);
         for device in self.assignment.devices.iter_mut().filter(|device| device.owner == Some(id)) {
             *device = DeviceHolding::default();
@@ -63,26 +71,12 @@ impl SimHost {
         self.assignment.gpu_instances.retain(|instance| instance.owner != id);
     }
 
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    fn enter(&mut self, guest: Guest, after: Assignment) {
-        for (vm, holding) in self.vms.iter_mut().zip(without(&after, guest.spec.id)) {
+    fn enter(&mut self, spec: VmSpec, vm: Vm, after: Assignment) {
+        for (vm, holding) in self.vms.iter_mut().zip(without(&after, spec.id)) {
             vm.memory = vm.memory.min(holding.total_memory().as_f64());
         }
         let inventory = Arc::make_mut(&mut self.inventory);
-        let position = inventory.vms.partition_point(|known| known.id < guest.spec.id);
-        let memory = guest.spec.memory.reservation.as_f64();
-        let (arrives, step) = (guest.arrives, self.parameters.step);
-        let (spec, mut vm) = boot(guest, &inventory.topology, &self.parameters, self.seed, memory);
-        // What it was asked meanwhile is lost, and counts against the host.
-        let critical = matches!(spec.objective, Objective::Latency { .. });
-        let mut at = arrives;
-        while at + step <= self.now {
-            vm.arrive(at.as_secs_f64() + step.as_secs_f64() / 2.0, critical, &self.parameters);
-            at += step;
-        }
-        let window = self.parameters.window.as_secs_f64();
-        let windows = (self.now.as_secs_f64() / window).floor() - (arrives.as_secs_f64() / window).floor();
-        vm.wait_outside(windows.max(0.0) as u64, critical);
+        let position = inventory.vms.partition_point(|known| known.id < spec.id);
         inventory.vms.insert(position, spec);
         self.vms.insert(position, vm);
         self.assignment = after;

@@ -242,32 +242,51 @@ impl Vm {
         waiting: f64,
         done: f64,
     ) {
-        let arrived = self.arrival * seconds;
-        let waiting_alone = self.backlog_alone;
-        let alone = self.work_alone(seconds);
-        let (good, all, best) = match spec.objective {
+        let (all, best) = self.judge_alone(spec, parameters, seconds);
+        let good = match spec.objective {
             Objective::Latency { p99 } => {
                 let limit = spec.cpu.limit.as_f64() / 1000.0;
                 let gpu_s = if self.alone.gpu_s > 0.0 { self.alone.gpu_s / self.gpu.max(1e-6) } else { 0.0 };
                 let (cores, middle) = (self.cpu_within_reach, (waiting + self.backlog) / 2.0);
                 let here = self.service(cores, speed, middle, (PROBE * self.fed, gpu_s));
-                let middle = (waiting_alone + self.backlog_alone) / 2.0;
-                let best = self.service(limit, self.alone.speed, middle, (f64::INFINITY, self.alone.gpu_s));
                 if self.signal {
                     // A gauge of the last seconds, as monitoring has it.
                     self.p99_s += 0.3 * (here.p99() - self.p99_s);
                 }
                 // Whoever waits longer than this has gone away.
-                let patience = parameters.patience.as_secs_f64() * limit;
-                self.backlog = self.backlog.min(patience);
-                self.backlog_alone = self.backlog_alone.min(patience);
-                let p99 = p99.as_secs_f64();
-                (arrived * here.in_time(p99), arrived, arrived * best.in_time(p99))
+                self.backlog = self.backlog.min(parameters.patience.as_secs_f64() * limit);
+                all * here.in_time(p99.as_secs_f64())
             }
-            Objective::Throughput | Objective::BestEffort => (done, alone, alone),
+            Objective::Throughput | Objective::BestEffort => done,
         };
         self.utility = (all > 0.0).then(|| (good / all).clamp(0.0, 1.0));
         self.window.add(good, all);
+        self.window_alone.add(best, all);
+    }
+
+    /// Lets a step pass in the life that it would have alone: what counts as full utility, and how much of
+    /// that it has there.
+    fn judge_alone(&mut self, spec: &VmSpec, parameters: &Parameters, seconds: f64) -> (f64, f64) {
+        let (arrived, waiting) = (self.arrival * seconds, self.backlog_alone);
+        let done = self.work_alone(seconds);
+        match spec.objective {
+            Objective::Latency { p99 } => {
+                let limit = spec.cpu.limit.as_f64() / 1000.0;
+                let middle = (waiting + self.backlog_alone) / 2.0;
+                let best = self.service(limit, self.alone.speed, middle, (f64::INFINITY, self.alone.gpu_s));
+                self.backlog_alone = self.backlog_alone.min(parameters.patience.as_secs_f64() * limit);
+                (arrived, arrived * best.in_time(p99.as_secs_f64()))
+            }
+            Objective::Throughput | Objective::BestEffort => (done, done),
+        }
+    }
+
+    /// Lets a step pass while it waits at the door: what it is asked is lost, and counts as not served.
+    pub(crate) fn wait(&mut self, spec: &VmSpec, parameters: &Parameters, at_s: f64) {
+        self.arrive(at_s, matches!(spec.objective, Objective::Latency { .. }), parameters);
+        let (all, best) = self.judge_alone(spec, parameters, parameters.step.as_secs_f64());
+        self.utility = (all > 0.0).then_some(0.0);
+        self.window.add(0.0, all);
         self.window_alone.add(best, all);
     }
 
@@ -277,15 +296,6 @@ impl Vm {
         let done = (self.alone.work * seconds).min(waiting);
         self.backlog_alone = waiting - done;
         done
-    }
-
-    /// Takes note of windows that passed while it waited at the door.
-    pub(crate) fn wait_outside(&mut self, windows: u64, critical: bool) {
-        self.score.windows += windows;
-        if critical {
-            self.score.judged += windows;
-            self.score.violations += windows;
-        }
     }
 
     fn service(&self, cores: f64, speed: f64, backlog: f64, (fed, gpu_s): (f64, f64)) -> Service {

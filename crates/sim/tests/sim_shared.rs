@@ -234,3 +234,46 @@ fn a_vm_that_finds_no_free_memory_has_it_reclaimed_from_the_others() {
     assert_eq!(after[1].total_memory(), ByteSize::gib(4));
     assert_eq!(after[0].total_memory() + ByteSize::gib(4), held);
 }
+
+#[test]
+fn a_vm_at_the_door_is_asked_and_not_served() {
+    let mut first = guest(0, 1.0, sensitive());
+    first.spec.cpu.reservation = MilliCpu::cores(4);
+    let mut late = guest(2, 1.0, sensitive());
+    late.arrives = Duration::from_secs(15);
+    late.spec.cpu.reservation = MilliCpu::cores(1_000_000);
+    let mut gone = Guest { leaves: Some(Duration::from_secs(35)), ..late.clone() };
+    gone.spec.id = VmId(1);
+    let mut idle = late.clone();
+    (idle.spec.id, idle.arrives) = (VmId(3), Duration::from_secs(20));
+    idle.workload.demand.work = vec![0.0; 4];
+    let mut never = late.clone();
+    (never.spec.id, never.arrives) = (VmId(4), Duration::from_secs(60));
+    let mut host = simulated(vec![first, gone, late, idle, never], |_| {});
+    (0..50).for_each(|_| host.step());
+    let score = host.score();
+    let windows = |vm: usize| (score.vms[vm].0.0, score.vms[vm].1.windows, score.vms[vm].1.mean());
+    assert_eq!(score.vms.len(), 4, "whoever is not due does not count: {score:?}");
+    assert_eq!(windows(1), (1, 3, 0.0), "it left without ever having been let in");
+    assert_eq!(windows(2), (2, 4, 0.0), "it still waits");
+    assert_eq!(windows(3), (3, 0, 1.0), "nothing was asked of it");
+    assert!(score.worst_vm == 0.0 && score.utility < 0.51 && score.bound > 0.99, "{score:?}");
+    assert_eq!(host.at_the_door().collect::<Vec<_>>(), [(VmId(2), Some(0.0)), (VmId(3), None)]);
+}
+
+#[test]
+fn a_vm_that_is_let_in_late_missed_what_it_was_asked_before() {
+    let mut first = guest(0, 1.0, sensitive());
+    first.leaves = Some(Duration::from_secs(35));
+    let mut late = guest(1, 1.0, sensitive());
+    late.arrives = Duration::from_secs(10);
+    // It fits as soon as the first has left, and not before.
+    let nodes = host_file().topology;
+    late.spec.memory.reservation = nodes.nodes().iter().map(|node| node.available()).sum();
+    let mut host = simulated(vec![first, late], |_| {});
+    (0..60).for_each(|_| host.step());
+    let late = host.score().vms[1].1;
+    let let_in = host.states().map(|state| state.vm.0).collect::<Vec<_>>();
+    assert_eq!((let_in, late.windows), (vec![1], 5));
+    assert!((1.0..=2.6).contains(&late.utility), "two windows and a half without it: {late:?}");
+}

@@ -104,7 +104,7 @@ fn best(scenario: &Scenario, stop: &AtomicBool) -> Box<dyn Policy + Send> {
             }
         }
     }
-    for name in NAMES {
+    for name in NAMES.into_iter().chain(["learned"]) {
         trials.attempt(Candidate::Named(name));
     }
     let chosen = trials.best.as_ref().and_then(|(_, candidate)| trials.make(*candidate));

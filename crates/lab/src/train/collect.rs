@@ -201,6 +201,7 @@ impl Policy for Watcher {
                 };
                 let outputs = network.forward(&batch, &mut self.scratch);
                 let needs: Vec<_> = outputs
+                    .unwrap_or_default()
                     .chunks_exact(OUTPUTS)
                     .enumerate()
                     .map(|(position, row)| Anchor::of(view, position).need(&row[FORECASTS..]))

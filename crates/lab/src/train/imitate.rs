@@ -1,22 +1,31 @@
 //! Imitation of one who knows the future, with dataset aggregation (Ross et al. 2011).
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use halcyon_policy::learned::OUTPUTS;
-use halcyon_policy::network::{Layers, Shape};
-use halcyon_policy::{Features, Network, NetworkError};
+use halcyon_policy::network::Parameters;
+use halcyon_policy::{Batch, Card, Features, Network, NetworkError, Shape};
 use rand::Rng;
 use rand_pcg::Pcg64Mcg;
 
 use super::collect::{Actor, Sample, collect};
-use super::losses::{Loss, imitate};
-use super::net::{Hosts, Learner, Pass};
+use super::net::{TrainError, Trainer, Tuning};
+use super::teach::{Loss, imitate};
 use crate::bench::training;
 
-/// Parts of a batch; each is worked on by one thread, whatever the number of cores.
-const SHARDS: usize = 4;
+/// Why there is no network.
+#[derive(Debug, thiserror::Error)]
+pub enum ImitationError {
+    /// It cannot be made.
+    #[error("there is no such network")]
+    Network(#[from] NetworkError),
+    /// It came apart.
+    #[error("the network does not learn")]
+    Train(#[from] TrainError),
+}
 
 /// How imitation goes.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,7 +51,7 @@ pub struct Imitation {
     /// Width of the network.
     pub width: usize,
     /// Threads.
-    pub threads: usize,
+    pub threads: NonZeroUsize,
 }
 
 impl Default for Imitation {
@@ -58,7 +67,7 @@ impl Default for Imitation {
             batch: 2048,
             rate: 1e-3,
             width: 128,
-            threads: 2,
+            threads: NonZeroUsize::MIN,
         }
     }
 }
@@ -81,33 +90,35 @@ impl Imitation {
     ///
     /// # Errors
     /// When the network comes apart.
-    pub fn run(&self, mut tell: impl FnMut(&Progress, &Network)) -> Result<Network, NetworkError> {
+    pub fn run(&self, mut tell: impl FnMut(&Progress, &Network)) -> Result<Network, ImitationError> {
         let shape =
             Shape { features: Features::PER_VM, host: Features::HOST, width: self.width, outputs: OUTPUTS };
-        let mut learner = Learner::new(&Network::random(shape, self.seed)?);
+        let parameters = Parameters::random(shape, self.seed)?;
+        let mut learner = Trainer::new(&parameters, Tuning::default(), self.threads);
         let mut samples: VecDeque<Sample> = VecDeque::new();
         let mut random = Pcg64Mcg::new(u128::from(self.seed) << 1 | 1);
         let mut number = self.seed.wrapping_mul(1_000_003) % 100_000_000;
         for round in 1..=self.rounds {
-            let actor = if round == 1 { Actor::Expert } else { Actor::Pupil(Arc::new(learner.network()?)) };
+            let actor = if round == 1 { Actor::Expert } else { Actor::Pupil(Arc::new(network(&learner)?)) };
             let (fresh, utility) = self.take(&actor, number);
             number += self.runs;
             samples.extend(fresh);
-            let count = |samples: &VecDeque<Sample>| samples.iter().map(|sample| sample.socket.len()).sum::<usize>();
+            let count =
+                |samples: &VecDeque<Sample>| samples.iter().map(|sample| sample.socket.len()).sum::<usize>();
             let mut vms = count(&samples);
             while vms > self.kept {
                 vms -= samples.pop_front().map_or(vms, |sample| sample.socket.len());
             }
-            let loss = self.learn(&mut learner, &samples, &mut random, round);
-            tell(&Progress { round, loss: loss.mean(), utility, vms }, &learner.network()?);
+            let loss = self.learn(&mut learner, &samples, &mut random, round)?;
+            tell(&Progress { round, loss: loss.mean(), utility, vms }, &network(&learner)?);
         }
-        learner.network()
+        Ok(network(&learner)?)
     }
 
     /// Runs scenarios and takes samples; in the order of the scenarios, whoever is done first.
     #[allow(clippy::cast_precision_loss)]
     fn take(&self, actor: &Actor, from: u64) -> (Vec<Sample>, f64) {
-        let threads = self.threads.max(1) as u64;
+        let threads = self.threads.get() as u64;
         let one = |number: u64| -> Option<(Vec<Sample>, f64)> {
             let scenario = training(number).lasting(self.length).scenario().ok()?;
             collect(&scenario, actor, self.every).ok()
@@ -115,7 +126,8 @@ impl Imitation {
         let mut all: Vec<(u64, (Vec<Sample>, f64))> = std::thread::scope(|scope| {
             let part = |thread: u64| {
                 let mine = (from..from + self.runs).filter(move |number| number % threads == thread);
-                scope.spawn(move || mine.filter_map(|number| Some((number, one(number)?))).collect::<Vec<_>>())
+                scope
+                    .spawn(move || mine.filter_map(|number| Some((number, one(number)?))).collect::<Vec<_>>())
             };
             let handles: Vec<_> = (0..threads).map(part).collect();
             handles.into_iter().filter_map(|handle| handle.join().ok()).flatten().collect()
@@ -125,76 +137,60 @@ impl Imitation {
         (all.into_iter().flat_map(|(_, (samples, _))| samples).collect(), utility)
     }
 
-    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)]
+    #[allow(clippy::cast_precision_loss)]
     fn learn(
         &self,
-        learner: &mut Learner,
+        learner: &mut Trainer,
         samples: &VecDeque<Sample>,
         random: &mut Pcg64Mcg,
         round: usize,
-    ) -> Loss {
+    ) -> Result<Loss, TrainError> {
         let mut total = Loss::default();
         if samples.is_empty() {
-            return total;
+            return Ok(total);
         }
         for step in 0..self.steps {
-            let done = (round - 1) as f32 + step as f32 / self.steps as f32;
-            let rate = self.rate * libm::powf(0.1, done / self.rounds as f32);
-            let mut shards: Vec<Vec<&Sample>> = vec![Vec::new(); SHARDS];
-            let (mut vms, mut place) = (0, 0);
+            let done = ((round - 1) * self.steps + step) as f64 / (self.rounds * self.steps) as f64;
+            let mut chosen: Vec<&Sample> = Vec::new();
+            let mut vms = 0;
             while vms < self.batch {
-                let lot = (random.next_u64() % samples.len() as u64) as usize;
-                vms += samples[lot].socket.len().max(1);
-                shards[place % SHARDS].push(&samples[lot]);
-                place += 1;
+                #[allow(clippy::cast_possible_truncation)]
+                let sample = &samples[(random.next_u64() % samples.len() as u64) as usize];
+                vms += sample.socket.len().max(1);
+                chosen.push(sample);
             }
-            let (gradient, loss) = gradient(learner, &shards, self.threads, 1.0 / vms as f32);
-            learner.step(&gradient, rate, 1e-4);
+            let loss = learn_from(learner, &chosen, vms)?;
+            learner.step(f64::from(self.rate) * libm::pow(0.1, done))?;
             if step * 4 >= self.steps * 3 {
                 total.add(&loss);
             }
         }
-        total
+        Ok(total)
     }
 }
 
-/// The gradient over all shards, added up in their order.
-fn gradient(learner: &Learner, shards: &[Vec<&Sample>], threads: usize, scale: f32) -> (Layers, Loss) {
-    let each = shards.len().div_ceil(threads.max(1));
-    let parts: Vec<(Layers, Loss)> = std::thread::scope(|scope| {
-        let work = |shards: &'_ [Vec<&Sample>]| -> Vec<(Layers, Loss)> {
-            shards.iter().map(|shard| shard_gradient(learner, shard, scale)).collect()
-        };
-        let handles: Vec<_> = shards.chunks(each).map(|part| scope.spawn(move || work(part))).collect();
-        handles.into_iter().filter_map(|handle| handle.join().ok()).flatten().collect()
-    });
-    let (mut sum, mut loss) = (learner.zeros(), Loss::default());
-    for (part, of_part) in parts {
-        loss.add(&of_part);
-        for (sum, part) in sum.iter_mut().zip(part) {
-            sum.weights.iter_mut().zip(part.weights).for_each(|(sum, part)| *sum += part);
-            sum.bias.iter_mut().zip(part.bias).for_each(|(sum, part)| *sum += part);
+fn network(learner: &Trainer) -> Result<Network, TrainError> {
+    learner.export(OUTPUTS, Card { model: "halcyon".into(), features: Features::digest() })
+}
+
+/// Finds the gradient of the mean loss over all VMs.
+#[allow(clippy::cast_precision_loss)]
+fn learn_from(learner: &mut Trainer, samples: &[&Sample], vms: usize) -> Result<Loss, TrainError> {
+    let batches: Vec<Batch<'_>> = samples
+        .iter()
+        .map(|sample| Batch { features: &sample.features, host: &sample.host, socket: &sample.socket })
+        .collect();
+    // In the order of the samples, whoever is done first.
+    let losses = Mutex::new(vec![Loss::default(); samples.len()]);
+    learner.differentiate(&batches, |host, outputs, slopes| {
+        let loss = imitate(samples[host], outputs, slopes);
+        slopes.iter_mut().for_each(|slope| *slope /= vms as f32);
+        if let Ok(mut losses) = losses.lock() {
+            losses[host] = loss;
         }
-    }
-    (sum, loss)
-}
-
-fn shard_gradient(learner: &Learner, shard: &[&Sample], scale: f32) -> (Layers, Loss) {
-    let (mut hosts, mut pass) = (Hosts::default(), Pass::default());
-    for sample in shard {
-        hosts.push(&sample.features, &sample.host, &sample.socket, Features::HOST);
-    }
-    learner.forward(&hosts, &mut pass);
-    let mut slope = vec![0.0; pass.outputs.len()];
-    let mut loss = Loss::default();
-    let mut from = 0;
-    for sample in shard {
-        let to = from + sample.socket.len() * OUTPUTS;
-        loss.add(&imitate(sample, &pass.outputs[from..to], &mut slope[from..to]));
-        from = to;
-    }
-    slope.iter_mut().for_each(|value| *value *= scale);
-    let mut gradient = learner.zeros();
-    learner.backward(&hosts, &mut pass, &slope, &mut gradient);
-    (gradient, loss)
+        (loss.actions + loss.forecasts) / vms as f64
+    })?;
+    let mut total = Loss::default();
+    losses.into_inner().unwrap_or_default().iter().for_each(|loss| total.add(loss));
+    Ok(total)
 }

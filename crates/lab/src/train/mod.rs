@@ -1,11 +1,17 @@
-//! Training of the policy's network.
+//! How the learned policy learns.
+//!
+//! ```text
+//!  scenarios of training ─► runs, labelled by who knows the future ─► samples ─► steps ─► network
+//!            ▲                                                                        │
+//!            └──────────────────── from the second round on, it decides ◄────────────┘
+//! ```
 
 mod collect;
 mod imitate;
-mod losses;
-mod net;
+pub mod losses;
+pub mod net;
+mod teach;
 
 pub use collect::{Actor, Sample, collect};
-pub use imitate::{Imitation, Progress};
-pub use losses::Loss;
-pub use net::Learner;
+pub use imitate::{Imitation, ImitationError, Progress};
+pub use teach::Loss;

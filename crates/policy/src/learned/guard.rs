@@ -70,7 +70,8 @@ pub struct Guard {
 impl Guard {
     /// Judges an answer, and forecasts made before.
     pub fn judge(&mut self, view: &View<'_>, features: &Features, outputs: &[f32]) -> Option<Doubt> {
-        if outputs.iter().any(|output| !output.is_finite()) {
+        let whole = outputs.len() == view.world.vms.len() * OUTPUTS;
+        if !whole || outputs.iter().any(|output| !output.is_finite()) {
             return Some(Doubt::NotFinite);
         }
         self.follow(view, outputs);

@@ -19,9 +19,12 @@ pub use heads::{
 };
 
 use crate::features::Features;
-use crate::network::{Batch, Network, Scratch};
+use crate::network::{Batch, Network, NetworkError, Scratch};
 use crate::planner::{Need, Planner, PlannerTuning};
 use crate::{Policy, View};
+
+/// The weights that come with Halcyon.
+const EMBEDDED: &[u8] = include_bytes!("../../../../models/halcyon.safetensors");
 
 /// The learned policy.
 pub struct Learned {
@@ -35,6 +38,14 @@ pub struct Learned {
 }
 
 impl Learned {
+    /// With the weights that come with Halcyon.
+    ///
+    /// # Errors
+    /// When those are not of this version; a test rules that out.
+    pub fn embedded() -> Result<Self, NetworkError> {
+        Network::parse(EMBEDDED)?.made_for(&Features::digest()).map(Self::new)
+    }
+
     /// With other weights.
     #[must_use]
     pub fn new(network: Network) -> Self {
@@ -50,7 +61,10 @@ impl Learned {
     }
 
     /// What the network foresees and asks for: [`OUTPUTS`] numbers for each VM, in order.
-    pub fn outputs(&mut self, view: &View<'_>) -> &[f32] {
+    ///
+    /// # Errors
+    /// When the network is not made for these features.
+    pub fn outputs(&mut self, view: &View<'_>) -> Result<&[f32], NetworkError> {
         self.features.observe(view);
         let batch = Batch {
             features: &self.features.per_vm,
@@ -79,7 +93,7 @@ impl Policy for Learned {
             host: &self.features.host,
             socket: &self.features.socket,
         };
-        let outputs = self.network.forward(&batch, &mut self.scratch);
+        let outputs = self.network.forward(&batch, &mut self.scratch).unwrap_or_default();
         self.doubt = self.guard.judge(view, &self.features, outputs);
         let rows = outputs.chunks_exact(OUTPUTS);
         self.needs.clear();

@@ -1,244 +1,292 @@
-//! A network over the VMs of a host that does not mind how many there are or how they are ordered.
+//! The neural network of the learned policy: any number of VMs on any number of sockets, one set of weights.
 //!
 //! ```text
-//!  VM row ─┐
-//!  host ───┴► first ─► second ─┬─► mean of socket ─┐
-//!                              ├─► mean of host ───┴► context ─┐
-//!                              └────────► third ◄──────────────┘─► fourth ─► outputs
+//!  VM ─► vm ─► encoder ─┬──────────────────► mixer ─► refiner ─► output   a row for each VM
+//!  host ─┘              └─► means of socket ─► context ─┘
+//!                           and host
 //! ```
 //!
-//! Third and fourth add to what they are given. Every layer but the last is followed by a leaky
-//! rectifier. The result is the same to the bit on every machine (see [`Packed`]).
+//! `vm`, `encoder`, `mixer` and `refiner` are layers of one width with a leaky rectifier; the last two add
+//! to what they got. A VM hears of the others only through means over its socket and its host, so the
+//! order of the VMs does not matter: a permutation of them permutes the outputs, to the last bit. One
+//! decision runs on one thread, needs no memory once it has run at that size, and gives the same bits on
+//! every machine (see [`kernel`]).
 
 mod file;
-mod product;
+pub mod kernel;
+mod placement;
+mod shape;
 
-pub use file::{MOST_BYTES, NetworkError};
-pub use product::{Packed, Strides};
+use thiserror::Error;
 
-use rand::Rng;
-use rand_pcg::Pcg64Mcg;
+pub use file::{Card, MOST_FILE_BYTES, SCHEMA};
+use kernel::{Finish, Instructions, Layer, Panels, Start};
+pub use placement::Placement;
+pub use shape::{MOST_WEIGHT, MOST_WIDTH, Parameters, Shape, Tensor};
 
-/// Slope of the rectifier below zero.
-pub const LEAK: f32 = 0.01;
-
-/// How large a network is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Shape {
-    /// Features of a VM.
-    pub features: usize,
-    /// Features of the host.
-    pub host: usize,
-    /// Width of the layers.
-    pub width: usize,
-    /// Outputs of a VM.
-    pub outputs: usize,
+/// Why something is not a network, or not the right one.
+#[derive(Debug, Error)]
+pub enum NetworkError {
+    /// A size is zero or too large.
+    #[error("a network with {size} {name} is not possible; choose from 1 to {MOST_WIDTH}")]
+    Size {
+        /// What of it.
+        name: &'static str,
+        /// How many.
+        size: usize,
+    },
+    /// Too few numbers, or too many.
+    #[error("{found} parameters were given to a network that has {expected}; it has another shape")]
+    Parameters {
+        /// What came.
+        found: usize,
+        /// What should have come.
+        expected: usize,
+    },
+    /// A weight that no training leaves.
+    #[error("the tensor {tensor} holds {value}, beyond ±{MOST_WEIGHT}; the model is broken, use another")]
+    Wild {
+        /// Where.
+        tensor: &'static str,
+        /// The number.
+        value: f32,
+    },
+    /// An input has another size than the network or the other inputs say.
+    #[error("{found} numbers for the {name} of a decision that needs {expected}")]
+    Input {
+        /// Which input.
+        name: &'static str,
+        /// What came.
+        found: usize,
+        /// What should have come.
+        expected: usize,
+    },
+    /// A file that is too large to be a model.
+    #[error("a model of {size} bytes; Halcyon's have at most {MOST_FILE_BYTES}, so this is something else")]
+    TooLarge {
+        /// Its bytes.
+        size: usize,
+    },
+    /// The container is damaged.
+    #[error("the model is no complete safetensors file; copy it again or train another")]
+    Container {
+        /// What is wrong with it.
+        #[source]
+        source: safetensors::SafeTensorError,
+    },
+    /// The container is sound, but no model of ours.
+    #[error("the model {what}; take one that this version of Halcyon made")]
+    Model {
+        /// What is wrong with it.
+        what: String,
+    },
+    /// It was trained on other features.
+    #[error(
+        "the model {model} was made for the features {found}, and this version of Halcyon has {expected}; \
+         train it again or take the model of this version"
+    )]
+    Features {
+        /// The model's name.
+        model: String,
+        /// What it was made for.
+        found: String,
+        /// What there is.
+        expected: String,
+    },
 }
 
-/// One layer: `inputs × outputs` weights, row after row, and a bias for each output.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Layer {
-    /// How many go in.
-    pub inputs: usize,
-    /// How many come out.
-    pub outputs: usize,
-    /// Weights.
-    pub weights: Vec<f32>,
-    /// Biases.
-    pub bias: Vec<f32>,
-}
-
-/// The layers, in the order of [`LAYERS`].
-pub type Layers = [Layer; LAYERS.len()];
-
-/// Names of the layers, as in files.
-pub const LAYERS: [&str; 7] = ["first", "host", "second", "context", "third", "fourth", "last"];
-
-impl Shape {
-    /// Inputs and outputs of each layer.
-    #[must_use]
-    pub const fn layers(&self) -> [(usize, usize); LAYERS.len()] {
-        let width = self.width;
-        [
-            (self.features, width),
-            (self.host, width),
-            (width, width),
-            (2 * width, width),
-            (width, width),
-            (width, width),
-            (width, self.outputs),
-        ]
-    }
-}
-
-/// One host at one moment.
+/// What one decision sees.
 #[derive(Debug, Clone, Copy)]
 pub struct Batch<'a> {
-    /// Features of the VMs, row after row.
+    /// A row of features for each VM; finite and within ±8.
     pub features: &'a [f32],
-    /// Features of the host.
+    /// The features of the host; finite and within ±8.
     pub host: &'a [f32],
-    /// The socket of each VM.
+    /// The socket of each VM: any numbers that tell sockets apart.
     pub socket: &'a [usize],
 }
 
-/// Room to work in, kept from one moment to the next.
-#[derive(Debug, Clone, Default)]
-pub struct Scratch {
-    first: Vec<f32>,
-    second: Vec<f32>,
-    third: Vec<f32>,
-    fourth: Vec<f32>,
-    host: Vec<f32>,
-    means: Vec<f32>,
-    context: Vec<f32>,
-    sums: Vec<f64>,
-    counts: Vec<f64>,
-    outputs: Vec<f32>,
+impl Batch<'_> {
+    /// That the sizes are those of `shape` and agree with each other.
+    ///
+    /// # Errors
+    /// If they do not; with the name of the input.
+    pub fn check(&self, shape: Shape) -> Result<(), NetworkError> {
+        let inputs = [
+            ("features", self.features.len(), self.socket.len().saturating_mul(shape.features)),
+            ("host", self.host.len(), shape.host),
+        ];
+        match inputs.into_iter().find(|(_, found, expected)| found != expected) {
+            Some((name, found, expected)) => Err(NetworkError::Input { name, found, expected }),
+            None => Ok(()),
+        }
+    }
 }
 
-/// The network.
-#[derive(Debug, Clone, PartialEq)]
+/// The weights of all layers, cut for the kernel.
+#[derive(Debug, Clone, Default)]
+#[allow(missing_docs, reason = "the names are those of the layers in the module's picture")]
+pub struct Layers {
+    pub vm: Panels,
+    pub host: Panels,
+    pub encoder: Panels,
+    pub context: Panels,
+    pub mixer: Panels,
+    pub refiner: Panels,
+    pub output: Panels,
+}
+
+impl Layers {
+    /// Cuts `values`, in the order of [`Tensor::ALL`], in the memory of these.
+    pub fn fill(&mut self, shape: Shape, values: &[f32]) {
+        for (tensor, panels) in [
+            (Tensor::VmWeight, &mut self.vm),
+            (Tensor::HostWeight, &mut self.host),
+            (Tensor::EncoderWeight, &mut self.encoder),
+            (Tensor::ContextWeight, &mut self.context),
+            (Tensor::MixerWeight, &mut self.mixer),
+            (Tensor::RefinerWeight, &mut self.refiner),
+            (Tensor::OutputWeight, &mut self.output),
+        ] {
+            let (inputs, outputs) = shape.size(tensor);
+            panels.fill(inputs, outputs, &values[shape.range(tensor)]);
+        }
+    }
+}
+
+/// Working memory of a decision, to be used again for the next one.
+#[derive(Debug, Clone, Default)]
+pub struct Scratch {
+    placement: Placement,
+    start: Vec<f32>,
+    even: Vec<f32>,
+    odd: Vec<f32>,
+    sums: Vec<f64>,
+    means: Vec<f32>,
+    context: Vec<f32>,
+    out: Vec<f32>,
+}
+
+/// A network that can decide.
+#[derive(Debug, Clone)]
 pub struct Network {
-    shape: Shape,
+    card: Card,
+    parameters: Parameters,
     layers: Layers,
-    packed: [Packed; LAYERS.len()],
+    instructions: Instructions,
 }
 
 impl Network {
-    /// A network of given layers.
-    ///
-    /// # Errors
-    /// When a layer has another shape, or a weight is not a number of moderate size.
-    pub fn new(shape: Shape, layers: Layers) -> Result<Self, NetworkError> {
-        file::check(&shape, &layers)?;
-        let packed = std::array::from_fn(|index| {
-            let layer: &Layer = &layers[index];
-            let mut packed = Packed::default();
-            packed.pack(layer.inputs, layer.outputs, |row, column| layer.weights[row * layer.outputs + column]);
-            packed
-        });
-        Ok(Self { shape, layers, packed })
+    /// From its numbers.
+    #[must_use]
+    pub fn new(card: Card, parameters: Parameters) -> Self {
+        let mut layers = Layers::default();
+        layers.fill(parameters.shape(), parameters.values());
+        Self { card, parameters, layers, instructions: Instructions::detect() }
     }
 
-    /// A network that knows nothing: random weights (He et al. 2015), small ones in the last layer.
+    /// An untrained network; see [`Parameters::random`].
     ///
     /// # Errors
-    /// When there is nothing to go in or to come out.
+    /// If the shape is not permitted.
     pub fn random(shape: Shape, seed: u64) -> Result<Self, NetworkError> {
-        let mut random = Pcg64Mcg::new(u128::from(seed) | 1);
-        let layers = shape.layers();
-        let layers = std::array::from_fn(|index| {
-            let (inputs, outputs) = layers[index];
-            #[allow(clippy::cast_precision_loss)]
-            let scale = libm::sqrt(2.0 / inputs.max(1) as f64) * if index + 1 == LAYERS.len() { 0.05 } else { 1.0 };
-            let mut draw = || -> f32 {
-                // The sum of twelve is as good as normal.
-                let sum: f64 = (0..12).map(|_| f64::from(random.next_u32()) / f64::from(u32::MAX)).sum();
-                #[allow(clippy::cast_possible_truncation)]
-                let value = ((sum - 6.0) * scale) as f32;
-                value
-            };
-            Layer { inputs, outputs, weights: (0..inputs * outputs).map(|_| draw()).collect(), bias: vec![0.0; outputs] }
-        });
-        Self::new(shape, layers)
+        Ok(Self::new(Card::default(), Parameters::random(shape, seed)?))
     }
 
-    /// How large it is.
+    /// On other instructions than the best of this machine. The results are the same.
     #[must_use]
-    pub const fn shape(&self) -> Shape {
-        self.shape
+    pub fn on(self, instructions: Instructions) -> Self {
+        Self { instructions, ..self }
     }
 
-    /// Its layers, in the order of [`LAYERS`].
+    /// Its name and what it was made for.
     #[must_use]
-    pub const fn layers(&self) -> &Layers {
-        &self.layers
+    pub fn card(&self) -> &Card {
+        &self.card
     }
 
-    /// Outputs for each VM, row after row. Nothing where the rows are not those of this shape.
-    pub fn forward<'s>(&self, batch: &Batch<'_>, scratch: &'s mut Scratch) -> &'s [f32] {
-        let (count, width) = (batch.socket.len(), self.shape.width);
-        scratch.outputs.clear();
-        if batch.features.len() != count * self.shape.features || batch.host.len() != self.shape.host {
-            return &scratch.outputs;
-        }
-        let [first, host, second, context, third, fourth, last] = &self.layers;
-        let Scratch { first: one, second: two, third: three, fourth: four, host: of_host, .. } = scratch;
-        of_host.clear();
-        of_host.extend_from_slice(&host.bias);
-        self.packed[1].multiply(batch.host, along(self.shape.host), 1, of_host);
-        one.clear();
-        for _ in 0..count {
-            one.extend(first.bias.iter().zip(of_host.iter()).map(|(bias, host)| bias + host));
-        }
-        self.packed[0].multiply(batch.features, along(self.shape.features), count, one);
-        rectify(one);
-        start(two, second, count);
-        self.packed[2].multiply(one, along(width), count, two);
-        rectify(two);
-        let sockets = batch.socket.iter().max().map_or(0, |most| most + 1);
-        means(two, batch.socket, sockets, width, &mut scratch.sums, &mut scratch.counts, &mut scratch.means);
-        start(&mut scratch.context, context, sockets);
-        self.packed[3].multiply(&scratch.means, along(2 * width), sockets, &mut scratch.context);
-        start(three, third, count);
-        for (row, socket) in three.chunks_exact_mut(width).zip(batch.socket) {
-            let context = &scratch.context[socket * width..][..width];
-            row.iter_mut().zip(context).for_each(|(value, context)| *value += context);
-        }
-        self.packed[4].multiply(two, along(width), count, three);
-        rectify(three);
-        three.iter_mut().zip(two.iter()).for_each(|(value, before)| *value += before);
-        start(four, fourth, count);
-        self.packed[5].multiply(three, along(width), count, four);
-        rectify(four);
-        four.iter_mut().zip(three.iter()).for_each(|(value, before)| *value += before);
-        start(&mut scratch.outputs, last, count);
-        self.packed[6].multiply(four, along(width), count, &mut scratch.outputs);
-        &scratch.outputs
+    /// Its numbers.
+    #[must_use]
+    pub fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+
+    /// Its sizes.
+    #[must_use]
+    pub fn shape(&self) -> Shape {
+        self.parameters.shape()
+    }
+
+    /// A row of outputs for each VM, in the order of the VMs.
+    ///
+    /// # Errors
+    /// If the batch is not of this network's shape.
+    pub fn forward<'s>(
+        &self,
+        batch: &Batch<'_>,
+        scratch: &'s mut Scratch,
+    ) -> Result<&'s [f32], NetworkError> {
+        batch.check(self.shape())?;
+        scratch.placement.clear();
+        scratch.placement.push(batch.socket);
+        self.encode(batch, scratch);
+        self.hear(scratch);
+        self.answer(scratch);
+        Ok(&scratch.out)
+    }
+
+    /// Each VM by itself.
+    fn encode(&self, batch: &Batch<'_>, scratch: &mut Scratch) {
+        let Scratch { start, even, odd, .. } = scratch;
+        let vms = batch.socket.len();
+        self.layer(batch.host, &self.layers.host, self.bias(Tensor::VmBias), Finish::Sum, 1, start);
+        self.layer(batch.features, &self.layers.vm, Start::Shared(start), Finish::Activated, vms, even);
+        let bias = self.bias(Tensor::EncoderBias);
+        self.layer(even, &self.layers.encoder, bias, Finish::Activated, vms, odd);
+    }
+
+    /// What each socket tells its VMs.
+    fn hear(&self, scratch: &mut Scratch) {
+        let Scratch { placement, odd, sums, means, context, .. } = scratch;
+        placement.means(odd, self.shape().width, sums, means);
+        let bias = self.bias(Tensor::ContextBias);
+        self.layer(means, &self.layers.context, bias, Finish::Activated, placement.sockets(), context);
+        add_to_rows(context, self.parameters.tensor(Tensor::MixerBias));
+    }
+
+    /// Each VM with what it heard.
+    fn answer(&self, scratch: &mut Scratch) {
+        let Scratch { placement, even, odd, context, out, .. } = scratch;
+        let vms = placement.rows();
+        let heard = Start::Indexed { rows: context, index: placement.socket_of_row() };
+        self.layer(odd, &self.layers.mixer, heard, Finish::Residual, vms, even);
+        let bias = self.bias(Tensor::RefinerBias);
+        self.layer(even, &self.layers.refiner, bias, Finish::Residual, vms, odd);
+        self.layer(odd, &self.layers.output, self.bias(Tensor::OutputBias), Finish::Sum, vms, out);
+    }
+
+    fn bias(&self, tensor: Tensor) -> Start<'_> {
+        Start::Shared(self.parameters.tensor(tensor))
+    }
+
+    fn layer(
+        &self,
+        rows: &[f32],
+        weights: &Panels,
+        start: Start<'_>,
+        finish: Finish,
+        count: usize,
+        out: &mut Vec<f32>,
+    ) {
+        // What was there is written over; only growth costs.
+        out.resize(count * weights.outputs(), 0.0);
+        self.instructions.run(Layer { rows, weights, start, finish, out });
     }
 }
 
-const fn along(across: usize) -> Strides {
-    Strides { across, along: 1 }
-}
-
-fn start(rows: &mut Vec<f32>, layer: &Layer, count: usize) {
-    rows.clear();
-    (0..count).for_each(|_| rows.extend_from_slice(&layer.bias));
-}
-
-fn rectify(values: &mut [f32]) {
-    values.iter_mut().for_each(|value| *value = if *value > 0.0 { *value } else { LEAK * *value });
-}
-
-/// For each socket, the mean row of its VMs, then that of all; zeros for a socket without VMs.
-fn means(
-    rows: &[f32],
-    socket: &[usize],
-    sockets: usize,
-    width: usize,
-    sums: &mut Vec<f64>,
-    counts: &mut Vec<f64>,
-    means: &mut Vec<f32>,
-) {
-    sums.clear();
-    sums.resize((sockets + 1) * width, 0.0);
-    counts.clear();
-    counts.resize(sockets + 1, 0.0);
-    for (row, socket) in rows.chunks_exact(width).zip(socket) {
-        for place in [*socket, sockets] {
-            counts[place] += 1.0;
-            let sums = &mut sums[place * width..][..width];
-            sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += f64::from(*value));
-        }
-    }
-    means.clear();
-    #[allow(clippy::cast_possible_truncation)]
-    for place in 0..sockets {
-        for of in [place, sockets] {
-            let count = counts[of].max(1.0);
-            means.extend(sums[of * width..][..width].iter().map(|sum| (sum / count) as f32));
-        }
+/// Adds `row` to each of the `rows`.
+pub fn add_to_rows(rows: &mut [f32], row: &[f32]) {
+    for each in rows.chunks_exact_mut(row.len()) {
+        each.iter_mut().zip(row).for_each(|(value, addend)| *value += addend);
     }
 }

@@ -1,14 +1,14 @@
 //! Two runs in lockstep, the watched policy and the static assignment, and what is remembered of them
 //! for showing. Nothing here changes a run: it ends as it would have ended unwatched.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use halcyon_control::{Outcome, Stopwatch};
 use halcyon_lab::{Run, RunError, Scenario};
-use halcyon_model::{ChangeKind, HostTime, Objective, Plan, VmSpec};
+use halcyon_model::{Assignment, ChangeKind, Holding, HostTime, Objective, Plan, VmId, VmSpec};
 use halcyon_sim::{SimHost, VmState};
 
 use super::host::host_rows;
@@ -150,36 +150,55 @@ impl Stage {
         scene
     }
 
+    /// The VMs that are due under the watched policy; those at the door hold nothing.
     fn vm_rows(&self, means: &Means) -> Vec<VmRow> {
         let host = self.watched.host();
-        let held = &host.assignment().holdings;
-        let states = host.states().zip(self.fixed.host().states());
-        let vms = self.watched.specs().iter().zip(held).zip(states).zip(&means.vms).enumerate();
-        vms.map(|(position, (((spec, held), (state, fixed)), mean))| {
+        let states: BTreeMap<VmId, (VmState, VmMean)> =
+            host.states().zip(&means.vms).map(|(state, mean)| (state.vm, (state, *mean))).collect();
+        let (watched, fixed) = (now(host), now(self.fixed.host()));
+        let rows = self.watched.specs().iter().filter_map(|spec| {
             let utility = Beside {
-                watched: self.of_watched.utility(position, &state),
-                fixed: self.of_fixed.utility(position, &fixed),
+                watched: self.of_watched.utility(spec.id, *watched.get(&spec.id)?),
+                fixed: self.of_fixed.utility(spec.id, fixed.get(&spec.id).copied().flatten()),
             };
-            let misses = |utility: Option<f64>| is_judged(spec) && utility.is_some_and(|now| now < IN_TIME);
-            VmRow {
-                name: spec.name.clone(),
-                objective: spec.objective,
-                cpu: Meter {
-                    used: mean.cpu,
-                    wanted: mean.cpu_wanted,
-                    share: Some(held.cpu.share.as_f64() / 1000.0),
-                    ceiling: held.cpu.ceiling.as_f64() / 1000.0,
-                    whole: spec.cpu.limit.as_f64() / 1000.0,
-                },
-                memory_bytes: held.total_memory().as_f64(),
-                working_set_bytes: state.working_set,
-                io_bytes_s: mean.io,
-                backlog_s: state.backlog,
-                utility,
-                violating: Beside { watched: misses(utility.watched), fixed: misses(utility.fixed) },
-            }
-        })
-        .collect()
+            let (state, mean) = states.get(&spec.id).copied().unzip();
+            Some(row(spec, host.assignment(), state, mean.unwrap_or_default(), utility))
+        });
+        rows.collect()
+    }
+}
+
+/// The utility of each VM that is due in the present step.
+fn now(host: &SimHost) -> BTreeMap<VmId, Option<f64>> {
+    host.states().map(|state| (state.vm, state.utility)).chain(host.at_the_door()).collect()
+}
+
+fn row(
+    spec: &VmSpec,
+    held: &Assignment,
+    state: Option<VmState>,
+    mean: VmMean,
+    utility: Beside<Option<f64>>,
+) -> VmRow {
+    let held = held.holdings.binary_search_by_key(&spec.id, |held| held.vm).map(|at| &held.holdings[at]).ok();
+    let cores = |of: fn(&Holding) -> f64| held.map_or(0.0, of) / 1000.0;
+    let misses = |utility: Option<f64>| is_judged(spec) && utility.is_some_and(|now| now < IN_TIME);
+    VmRow {
+        name: spec.name.clone(),
+        objective: spec.objective,
+        cpu: Meter {
+            used: mean.cpu,
+            wanted: mean.cpu_wanted,
+            share: Some(cores(|held| held.cpu.share.as_f64())),
+            ceiling: cores(|held| held.cpu.ceiling.as_f64()),
+            whole: spec.cpu.limit.as_f64() / 1000.0,
+        },
+        memory_bytes: held.map_or(0.0, |held| held.total_memory().as_f64()),
+        working_set_bytes: state.map_or(0.0, |state| state.working_set),
+        io_bytes_s: mean.io,
+        backlog_s: state.map_or(0.0, |state| state.backlog),
+        utility,
+        violating: Beside { watched: misses(utility.watched), fixed: misses(utility.fixed) },
     }
 }
 
@@ -194,31 +213,30 @@ fn is_share(kind: ChangeKind) -> bool {
 /// What a run's score said of each VM when the last window closed.
 #[derive(Debug, Default)]
 struct Track {
-    sums: Vec<(f64, u64)>,
+    sums: BTreeMap<VmId, (f64, u64)>,
     /// Utility in the last window; empty before the first has closed.
-    last: Vec<Option<f64>>,
+    last: BTreeMap<VmId, Option<f64>>,
 }
 
 impl Track {
     /// Closes a window and tells the host's utility in it. A VM of which nothing was asked has all it wants.
     fn close(&mut self, host: &SimHost, specs: &[VmSpec]) -> f64 {
-        let score = host.score();
-        self.sums.resize(score.vms.len(), (0.0, 0));
-        let windows = self.sums.iter_mut().zip(&score.vms).map(|(sum, (_, vm))| {
-            let before = std::mem::replace(sum, (vm.utility, vm.windows));
-            (vm.windows > before.1).then_some(vm.utility - before.0)
-        });
-        self.last = windows.collect();
+        for (id, vm) in host.score().vms {
+            let before = self.sums.insert(id, (vm.utility, vm.windows)).unwrap_or_default();
+            self.last.insert(id, (vm.windows > before.1).then_some(vm.utility - before.0));
+        }
         let (mut sum, mut weights) = (0.0, 0.0);
-        for (spec, utility) in specs.iter().zip(&self.last) {
+        for spec in specs {
+            let utility = self.last.get(&spec.id).copied().flatten();
             sum += spec.weight.as_f64() * utility.unwrap_or(1.0);
             weights += spec.weight.as_f64();
         }
         if weights > 0.0 { sum / weights } else { 1.0 }
     }
 
-    fn utility(&self, position: usize, state: &VmState) -> Option<f64> {
-        self.last.get(position).copied().unwrap_or(state.utility)
+    /// In the last window, or now if there was none yet.
+    fn utility(&self, vm: VmId, now: Option<f64>) -> Option<f64> {
+        self.last.get(&vm).copied().unwrap_or(now)
     }
 }
 
@@ -235,6 +253,7 @@ pub(super) struct VmMean {
 /// The host, on average since the last scene.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Means {
+    /// In the order of the VMs that are there.
     pub(super) vms: Vec<VmMean>,
     /// By device, in bytes per second.
     pub(super) flows: Vec<f64>,
@@ -244,7 +263,7 @@ pub(super) struct Means {
 /// a second.
 #[derive(Debug, Default)]
 struct Recent {
-    sums: Vec<VmMean>,
+    sums: BTreeMap<VmId, VmMean>,
     steps: u32,
     since: HostTime,
     moved: Vec<f64>,
@@ -254,8 +273,8 @@ struct Recent {
 impl Recent {
     fn add(&mut self, host: &SimHost) {
         self.steps += 1;
-        self.sums.resize(host.assignment().holdings.len(), VmMean::default());
-        for (sum, state) in self.sums.iter_mut().zip(host.states()) {
+        for state in host.states() {
+            let sum = self.sums.entry(state.vm).or_default();
             sum.cpu += state.cpu;
             sum.cpu_wanted += state.cpu_wanted;
             sum.io += state.io;
@@ -273,15 +292,15 @@ impl Recent {
         }
         let steps = f64::from(self.steps.max(1));
         let seconds = host.now().saturating_sub(self.since).as_secs_f64().max(1e-9);
-        let vms = self.sums.iter().map(|sum| VmMean {
+        let mean = |sum: VmMean| VmMean {
             cpu: sum.cpu / steps,
             cpu_wanted: sum.cpu_wanted / steps,
             io: sum.io / steps,
             memory_traffic: sum.memory_traffic / steps,
             working_set: sum.working_set / steps,
-        });
-        let mut vms: Vec<VmMean> = vms.collect();
-        vms.resize(host.assignment().holdings.len(), VmMean::default());
+        };
+        let sums = host.states().map(|state| self.sums.get(&state.vm).copied().unwrap_or_default());
+        let vms = sums.map(mean).collect();
         let moved = moved(host);
         let before = |index: usize| self.moved.get(index).copied().unwrap_or(0.0);
         let flows = moved.iter().enumerate().map(|(index, now)| (now - before(index)) / seconds).collect();
