@@ -3,7 +3,7 @@
 mod common;
 
 use common::{HOUR, Still, scenario};
-use halcyon_lab::{Note, POLICIES, Run, RunResult, Scenario, Track, compare, html};
+use halcyon_lab::{Note, POLICIES, Run, RunResult, Scenario, Track, compare, html, scenario_html};
 use halcyon_model::VmId;
 
 fn runs(scenario: &Scenario) -> Vec<RunResult> {
@@ -175,4 +175,46 @@ fn stretched(track: &Track, windows: usize) -> Track {
         io_mb_s: long(&track.io_mb_s),
         utility: long(&track.utility),
     }
+}
+
+#[test]
+fn the_page_of_a_scenario_shows_host_vms_and_demand_and_fetches_nothing() {
+    let mut scenario = scenario(12, HOUR / 2, 3);
+    scenario.guests[0].leaves = Some(HOUR / 8);
+    scenario.guests[1].arrives = HOUR / 4;
+    scenario.guests[2].arrives = HOUR;
+    scenario.guests[3].workload.demand.work = vec![0.0; 4];
+    let page = scenario_html(&scenario, "halcyon scenario show a.toml --html a.html");
+    for text in ["All VMs together", "The host", "The VMs", "two-socket", "0:15 – end", "0:00 – 0:08"] {
+        assert!(page.contains(text), "{text}");
+    }
+    for guest in &scenario.guests {
+        assert!(page.contains(&guest.spec.name), "{}", guest.spec.name);
+    }
+    assert_eq!(page.matches("class=\"spark\"><svg").count(), 2 * scenario.guests.len());
+    assert_eq!(page.matches("never there").count(), 4, "both figures of a VM that comes after the end");
+    assert!(
+        !page.contains("<script") && !page.contains("NaN") && !page.contains("inf"),
+        "it needs no script"
+    );
+    assert_eq!(page, scenario_html(&scenario, "halcyon scenario show a.toml --html a.html"));
+    let body = page.split_once("<body>").expect("a body").1.replace("</html>", "").replace("</body>", "");
+    assert_eq!(fault(&body), None);
+}
+
+#[test]
+fn names_in_the_page_of_a_scenario_stay_text_and_very_many_vms_are_counted() {
+    let mut scenario = scenario(300, HOUR / 4, 3);
+    let evil = "</td><script>alert(1)</script>\"'&";
+    scenario.source = evil.into();
+    for guest in &mut scenario.guests {
+        guest.spec.name = evil.into();
+        guest.spec.application = Some(evil.into());
+        guest.workload.application.name = evil.into();
+    }
+    let page = scenario_html(&scenario, evil);
+    assert!(!page.contains("<script"), "a name became markup");
+    assert!(page.contains("44 more are left out here"));
+    let body = page.split_once("<body>").expect("a body").1.replace("</html>", "").replace("</body>", "");
+    assert_eq!(fault(&body), None);
 }

@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 use halcyon_hal::Inventory;
 use halcyon_model::{
-    Assignment, Bandwidth, ByteSize, ClassId, DeviceHolding, Grant, Holding, MilliCpu, NodeId, SocketId, VmId, VmSpec,
+    Assignment, Bandwidth, ByteSize, ClassId, DeviceHolding, Grant, Holding, MilliCpu, NodeId, SocketId,
+    VmId, VmSpec,
 };
 
 use crate::host::{SimHost, boot};

@@ -15,6 +15,7 @@ mod heat;
 mod markup;
 mod notes;
 mod pools;
+mod scenario;
 mod series;
 mod table;
 mod timeline;
@@ -28,6 +29,7 @@ use crate::run::RunResult;
 use crate::scenario::Scenario;
 pub use bench::bench_html;
 use markup::escape;
+pub use scenario::scenario_html;
 use view::View;
 
 const STYLE: &str = include_str!("style.css");
