@@ -19,7 +19,7 @@ fn runs(scenario: &Scenario) -> Vec<RunResult> {
 
 fn report(scenario: &Scenario) -> String {
     let results = [(scenario.topology.name().to_string(), runs(scenario))];
-    html(scenario, &compare(scenario.seed, &results), &results[0].1, "halcyon demo")
+    html(scenario, &compare(scenario.seed, &results), &results[0].1, None, "halcyon demo")
 }
 
 #[test]
@@ -154,7 +154,7 @@ fn a_day_of_a_thousand_vms_stays_small_enough_to_open() {
     }
     scenario.duration = 24 * HOUR;
     let results = [("host".to_string(), results)];
-    let page = html(&scenario, &compare(1, &results), &results[0].1, "halcyon demo");
+    let page = html(&scenario, &compare(1, &results), &results[0].1, None, "halcyon demo");
     assert!(page.len() < 8_000_000, "{} bytes", page.len());
     for said in ["960 in between are left out", "3 VMs share a row", "944 are left out", "the first 250 of"] {
         assert!(page.contains(said), "{said}");
@@ -217,4 +217,19 @@ fn names_in_the_page_of_a_scenario_stay_text_and_very_many_vms_are_counted() {
     assert!(page.contains("44 more are left out here"));
     let body = page.split_once("<body>").expect("a body").1.replace("</html>", "").replace("</body>", "");
     assert_eq!(fault(&body), None);
+}
+
+#[test]
+fn the_policy_that_is_named_is_looked_at_first() {
+    let scenario = scenario(6, HOUR / 4, 3);
+    let results = [(scenario.topology.name().to_string(), runs(&scenario))];
+    let page = |policy| html(&scenario, &compare(3, &results), &results[0].1, policy, "halcyon demo");
+    let checked = |page: &str| {
+        let (before, _) = page.split_once(" checked=\"\"").expect("one is checked");
+        before.rsplit_once("value=\"").map(|(_, value)| value.trim_end_matches('"').to_string())
+    };
+    for (index, policy) in POLICIES.into_iter().enumerate().skip(1) {
+        assert_eq!(checked(&page(Some(policy))), Some(index.to_string()), "{policy}");
+    }
+    assert_eq!(page(Some("static")), page(None), "what all are compared with is no choice");
 }
