@@ -49,7 +49,7 @@ struct ImportArgs {
 
 #[derive(Debug, Args)]
 struct OutputArgs {
-    /// The file to write; compressed if its name ends in .gz.
+    /// The file to write, or - for standard output; compressed if its name ends in .gz.
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
     /// Replace the file if it is there.
@@ -132,8 +132,8 @@ fn import(args: &ImportArgs) -> anyhow::Result<()> {
         Ok(())
     })?;
     watch.end();
-    let mut out = io::stdout().lock();
-    writeln!(out, "{rows} readings written to {}", args.output.output.display())?;
+    let mut out = aside(&args.output);
+    writeln!(out, "{rows} readings written to {}", place(&args.output))?;
     for (note, times) in progress.notes() {
         writeln!(out, "note: {note} ({times})")?;
     }
@@ -157,7 +157,7 @@ fn generate(args: &GenerateArgs) -> anyhow::Result<()> {
         }
         Ok(())
     })?;
-    writeln!(io::stdout().lock(), "{rows} readings written to {}", args.output.output.display())?;
+    writeln!(aside(&args.output), "{rows} readings written to {}", place(&args.output))?;
     Ok(())
 }
 
@@ -173,25 +173,52 @@ fn readings_of(series: &Series, interval: Duration) -> impl Iterator<Item = Read
     })
 }
 
-/// Writes a trace beside its place and moves it there when it is complete; gives the number of rows.
-fn write_trace(
-    output: &OutputArgs,
-    fill: impl FnOnce(&mut dyn FnMut(&Reading) -> Result<(), TraceError>) -> Result<(), TraceError>,
-) -> anyhow::Result<u64> {
+/// What a trace is filled with: it gives every reading to the sink that it is called with.
+trait Fill: FnOnce(&mut dyn FnMut(&Reading) -> Result<(), TraceError>) -> Result<(), TraceError> {}
+impl<F> Fill for F where
+    F: FnOnce(&mut dyn FnMut(&Reading) -> Result<(), TraceError>) -> Result<(), TraceError>
+{
+}
+
+/// Writes a trace beside its place and moves it there when it is complete, or to standard output; gives the
+/// number of rows.
+fn write_trace(output: &OutputArgs, fill: impl Fill) -> anyhow::Result<u64> {
+    if is_stdout(&output.output) {
+        return write_rows(BufWriter::new(io::stdout().lock()), fill);
+    }
     let zipped = output.output.extension().is_some_and(|extension| extension == "gz");
     let mut rows = 0;
     write_whole(&output.output, output.force, |file| {
         let out: Box<dyn Write> =
             if zipped { Box::new(GzEncoder::new(file, Compression::default())) } else { Box::new(file) };
-        let mut writer = Writer::new(out)?;
-        fill(&mut |reading| {
-            rows += 1;
-            writer.write(reading)
-        })?;
-        writer.finish()?.flush()?;
+        rows = write_rows(out, fill)?;
         Ok(())
     })?;
     Ok(rows)
+}
+
+fn write_rows(out: impl Write, fill: impl Fill) -> anyhow::Result<u64> {
+    let (mut rows, mut writer) = (0, Writer::new(out)?);
+    fill(&mut |reading| {
+        rows += 1;
+        writer.write(reading)
+    })?;
+    writer.finish()?.flush()?;
+    Ok(rows)
+}
+
+fn is_stdout(path: &Path) -> bool {
+    path.as_os_str() == "-"
+}
+
+/// Where to say what was written: not in the midst of it.
+fn aside(output: &OutputArgs) -> Box<dyn Write> {
+    if is_stdout(&output.output) { Box::new(io::stderr()) } else { Box::new(io::stdout().lock()) }
+}
+
+/// What people call the place that was written to.
+fn place(output: &OutputArgs) -> String {
+    if is_stdout(&output.output) { "standard output".into() } else { output.output.display().to_string() }
 }
 
 /// Runs `write` on a temporary file beside `path`, and renames it to `path` if all went well.
@@ -200,6 +227,11 @@ pub(crate) fn write_whole(
     force: bool,
     write: impl FnOnce(&mut BufWriter<&mut File>) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
+    if is_stdout(path) {
+        bail!(
+            "`-` is no file, and this does not go to standard output; name a file, or ./- for one of that name"
+        );
+    }
     if path.exists() && !force {
         bail!("{} exists; give another name, or --force to replace it", path.display());
     }

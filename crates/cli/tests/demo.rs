@@ -107,7 +107,7 @@ fn failure(arguments: &[&str]) -> (Option<i32>, String) {
 #[test]
 fn usage_errors_end_with_2_and_name_the_option() {
     for (arguments, named) in [
-        (&["demo", "--policy", "lucky"][..], "reactive"),
+        (&["demo", "--policy", "lucky"][..], "proxmox"),
         (&["demo", "--hours", "-1"], "--hours"),
         (&["demo", "--hours", "NaN"], "--hours"),
         (&["demo", "--vms", "0"], "--vms"),
@@ -154,4 +154,38 @@ fn more_vms_than_the_host_can_keep_is_said_plainly() {
     let output = halcyon(&["demo", "--vms", "3000", "--hours", "0.05"]);
     let message = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() || message.contains("lower its reservation"), "{message}");
+}
+
+#[test]
+fn a_policy_that_is_named_is_compared_and_looked_at_first() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let page = folder.path().join("report.html");
+    let page_name = page.to_str().expect("a name");
+    let json = demo(&["--hours", "0.1", "--vms", "4", "--policy", "proxmox", "--report", page_name]);
+    let rows = json["policies"].as_array().expect("rows");
+    let names: Vec<_> = rows.iter().filter_map(|row| row["policy"].as_str()).collect();
+    assert_eq!(names.len(), 6);
+    assert!(names.contains(&"proxmox") && names.last() == Some(&"clairvoyant"), "{names:?}");
+    let page = std::fs::read_to_string(page).expect("the report");
+    let (_, after) = page.split_once(" checked=\"\"").expect("one is looked at first");
+    assert!(after.split_once("</label>").expect("a label").0.contains("proxmox"));
+    assert!(page.contains("--policy proxmox"), "the command says so");
+}
+
+#[test]
+fn a_trace_can_go_to_standard_output_and_nothing_is_named_dash() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_halcyon"));
+        command.current_dir(folder.path()).args(arguments).output().expect("the binary runs")
+    };
+    let output = run(&["trace", "generate", "--vms", "2", "--hours", "1", "-o", "-"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let written = run(&["trace", "generate", "--vms", "2", "--hours", "1", "-o", "a.csv"]);
+    assert!(written.status.success());
+    assert_eq!(std::fs::read(folder.path().join("a.csv")).expect("a file"), output.stdout);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("written to standard output"));
+    let refused = run(&["scenario", "new", "--vms", "4", "--hours", "1", "-o", "-"]);
+    assert!(!refused.status.success() && String::from_utf8_lossy(&refused.stderr).contains("`-` is no file"));
+    assert!(!folder.path().join("-").exists());
 }

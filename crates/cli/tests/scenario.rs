@@ -55,3 +55,27 @@ fn mistakes_are_named_and_nothing_is_overwritten() {
     assert_eq!(std::fs::read_to_string(&path).expect("still there"), "schema = 9\n");
     assert!(!folder.path().join("x.toml").exists());
 }
+
+#[test]
+fn a_page_is_written_whole_and_replaces_nothing_but_pages() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let drawn = halcyon(folder.path(), &["new", "--vms", "6", "--hours", "1", "-o", "a.toml"]);
+    assert!(drawn.status.success(), "{}", said(&drawn));
+    for _ in 0..2 {
+        let shown = halcyon(folder.path(), &["show", "a.toml", "--html", "it's.html"]);
+        assert!(shown.status.success() && shown.stdout.is_empty(), "{}", said(&shown));
+        assert!(said(&shown).contains("it's.html"));
+    }
+    let page = std::fs::read_to_string(folder.path().join("it's.html")).expect("it was written");
+    assert!(page.starts_with("<!DOCTYPE html>") && page.contains("All VMs together"));
+    assert!(page.contains("halcyon scenario show a.toml --html &#39;it"), "the command is there, quoted");
+    for (args, says) in [
+        (["show", "a.toml", "--html", "a.toml"], "will not replace a.toml"),
+        (["show", "a.toml", "--html", "no/such.html"], "cannot write the report no/such.html"),
+        (["show", "none.toml", "--html", "x.html"], "cannot read the scenario none.toml"),
+    ] {
+        let output = halcyon(folder.path(), &args);
+        assert!(!output.status.success() && said(&output).contains(says), "{args:?}: {}", said(&output));
+    }
+    assert!(!folder.path().join("x.html").exists());
+}

@@ -148,11 +148,7 @@ impl Record {
         }
         for event in events {
             if let Some(note) = &event.note {
-                let what = format!(
-                    "{} {}",
-                    name(&event.step.to_string()),
-                    if event.refused { "refused" } else { "failed" }
-                );
+                let what = format!("{} {}", name(&event.step.to_string()), event.became());
                 self.note(event.at, &event.step, what, note.clone());
             }
         }

@@ -22,7 +22,7 @@ const JOURNAL: usize = 4096;
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// There is no such policy.
-    #[error("there is no policy `{name}`; choose one of {}", crate::POLICIES.join(", "))]
+    #[error("there is no policy `{name}`; choose one of {}", crate::bench::policies().join(", "))]
     NoPolicy {
         /// What was asked for.
         name: String,

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{HOUR, Still, scenario};
-use halcyon_lab::{Note, POLICIES, Run, RunResult, Scenario, Track, compare, html};
+use halcyon_lab::{Note, POLICIES, Run, RunResult, Scenario, Track, compare, html, scenario_html};
 use halcyon_model::VmId;
 
 fn runs(scenario: &Scenario) -> Vec<RunResult> {
@@ -19,7 +19,7 @@ fn runs(scenario: &Scenario) -> Vec<RunResult> {
 
 fn report(scenario: &Scenario) -> String {
     let results = [(scenario.topology.name().to_string(), runs(scenario))];
-    html(scenario, &compare(scenario.seed, &results), &results[0].1, "halcyon demo")
+    html(scenario, &compare(scenario.seed, &results), &results[0].1, None, "halcyon demo")
 }
 
 #[test]
@@ -154,7 +154,7 @@ fn a_day_of_a_thousand_vms_stays_small_enough_to_open() {
     }
     scenario.duration = 24 * HOUR;
     let results = [("host".to_string(), results)];
-    let page = html(&scenario, &compare(1, &results), &results[0].1, "halcyon demo");
+    let page = html(&scenario, &compare(1, &results), &results[0].1, None, "halcyon demo");
     assert!(page.len() < 8_000_000, "{} bytes", page.len());
     for said in ["960 in between are left out", "3 VMs share a row", "944 are left out", "the first 250 of"] {
         assert!(page.contains(said), "{said}");
@@ -175,4 +175,61 @@ fn stretched(track: &Track, windows: usize) -> Track {
         io_mb_s: long(&track.io_mb_s),
         utility: long(&track.utility),
     }
+}
+
+#[test]
+fn the_page_of_a_scenario_shows_host_vms_and_demand_and_fetches_nothing() {
+    let mut scenario = scenario(12, HOUR / 2, 3);
+    scenario.guests[0].leaves = Some(HOUR / 8);
+    scenario.guests[1].arrives = HOUR / 4;
+    scenario.guests[2].arrives = HOUR;
+    scenario.guests[3].workload.demand.work = vec![0.0; 4];
+    let page = scenario_html(&scenario, "halcyon scenario show a.toml --html a.html");
+    for text in ["All VMs together", "The host", "The VMs", "two-socket", "0:15 – end", "0:00 – 0:08"] {
+        assert!(page.contains(text), "{text}");
+    }
+    for guest in &scenario.guests {
+        assert!(page.contains(&guest.spec.name), "{}", guest.spec.name);
+    }
+    assert_eq!(page.matches("class=\"spark\"><svg").count(), 2 * scenario.guests.len());
+    assert_eq!(page.matches("never there").count(), 4, "both figures of a VM that comes after the end");
+    assert!(
+        !page.contains("<script") && !page.contains("NaN") && !page.contains("inf"),
+        "it needs no script"
+    );
+    assert_eq!(page, scenario_html(&scenario, "halcyon scenario show a.toml --html a.html"));
+    let body = page.split_once("<body>").expect("a body").1.replace("</html>", "").replace("</body>", "");
+    assert_eq!(fault(&body), None);
+}
+
+#[test]
+fn names_in_the_page_of_a_scenario_stay_text_and_very_many_vms_are_counted() {
+    let mut scenario = scenario(300, HOUR / 4, 3);
+    let evil = "</td><script>alert(1)</script>\"'&";
+    scenario.source = evil.into();
+    for guest in &mut scenario.guests {
+        guest.spec.name = evil.into();
+        guest.spec.application = Some(evil.into());
+        guest.workload.application.name = evil.into();
+    }
+    let page = scenario_html(&scenario, evil);
+    assert!(!page.contains("<script"), "a name became markup");
+    assert!(page.contains("44 more are left out here"));
+    let body = page.split_once("<body>").expect("a body").1.replace("</html>", "").replace("</body>", "");
+    assert_eq!(fault(&body), None);
+}
+
+#[test]
+fn the_policy_that_is_named_is_looked_at_first() {
+    let scenario = scenario(6, HOUR / 4, 3);
+    let results = [(scenario.topology.name().to_string(), runs(&scenario))];
+    let page = |policy| html(&scenario, &compare(3, &results), &results[0].1, policy, "halcyon demo");
+    let checked = |page: &str| {
+        let (before, _) = page.split_once(" checked=\"\"").expect("one is checked");
+        before.rsplit_once("value=\"").map(|(_, value)| value.trim_end_matches('"').to_string())
+    };
+    for (index, policy) in POLICIES.into_iter().enumerate().skip(1) {
+        assert_eq!(checked(&page(Some(policy))), Some(index.to_string()), "{policy}");
+    }
+    assert_eq!(page(Some("static")), page(None), "what all are compared with is no choice");
 }

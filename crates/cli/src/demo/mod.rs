@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use clap::builder::PossibleValuesParser;
 use halcyon_control::Stopwatch;
-use halcyon_lab::{POLICIES, compare};
+use halcyon_lab::{POLICIES, bench, compare};
 use halcyon_sim::trace::TraceFormat;
 
 /// Let all policies run the same simulated host and compare them
@@ -50,9 +50,10 @@ pub(crate) struct Args {
     /// How many scenarios to draw, with seeds S, S+1, …
     #[arg(long, value_name = "K", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     scenarios: u32,
-    /// The policy to watch in the live view
-    #[arg(long, value_name = "P", default_value = "reactive", value_parser = PossibleValuesParser::new(POLICIES))]
-    policy: String,
+    /// The policy to watch in the live view and to look at first in the report: `reactive` and the best, if
+    /// left out. One that is not among the five that the demo compares is compared with them
+    #[arg(long, value_name = "P", value_parser = PossibleValuesParser::new(bench::policies()))]
+    policy: Option<String>,
     /// Mean CPU demand of all VMs, as a share of the host
     #[arg(long, value_name = "X", default_value_t = 0.6, allow_negative_numbers = true, value_parser = setup::load)]
     load: f64,
@@ -66,6 +67,9 @@ pub(crate) struct Args {
     #[arg(long, value_name = "X|max", value_parser = setup::speed)]
     speed: Option<f64>,
 }
+
+/// The policy that is watched unless one is named.
+const WATCHED: &str = "reactive";
 
 /// Real time, for how long decisions take.
 #[derive(Debug)]
@@ -84,15 +88,21 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     // Until here there is nothing to put in order.
     let stop = stop_on_interrupt()?;
     let watched = match scenarios.first().filter(|_| !args.json && live::is_possible()) {
-        Some(first) => live::watch(first, &args.policy, args.speed, args.report.is_some(), &clock, &stop)?,
+        Some(first) => {
+            let policy = args.policy.as_deref().unwrap_or(WATCHED);
+            live::watch(first, policy, args.speed, args.report.is_some(), &clock, &stop)?
+        }
         None => live::Watched::Seen(Vec::new()),
     };
     let results = match watched {
-        live::Watched::Seen(runs) => plain::run_all(&scenarios, runs, args.report.is_some(), &clock, &stop)?,
+        live::Watched::Seen(runs) => {
+            plain::run_all(&scenarios, &policies(args), runs, args.report.is_some(), &clock, &stop)?
+        }
         live::Watched::Interrupted => None,
     };
     let Some(results) = results else {
-        eprintln!("halcyon: interrupted; nothing was written");
+        // Where the terminal is gone, so is standard error.
+        let _ = writeln!(std::io::stderr(), "halcyon: interrupted; nothing was written");
         return Ok(ExitCode::from(130));
     };
     let comparison = compare(args.seed, &results);
@@ -104,6 +114,12 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     };
     print(&text)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The policies to compare, in the order of reports.
+fn policies(args: &Args) -> Vec<&str> {
+    let asked = |name: &&str| POLICIES.contains(name) || args.policy.as_deref() == Some(*name);
+    bench::policies().into_iter().filter(asked).collect()
 }
 
 /// Writes to standard output; a reader that has gone away is no error.

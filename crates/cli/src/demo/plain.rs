@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use halcyon_control::Stopwatch;
-use halcyon_lab::{POLICIES, Run, RunResult, Scenario};
+use halcyon_lab::{Run, RunResult, Scenario};
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// Steps between two looks at the stop flag and the progress bar.
@@ -19,6 +19,7 @@ pub(super) type Results = Vec<(String, Vec<RunResult>)>;
 /// `started` are runs of the first scenario that go on from where they are.
 pub(super) fn run_all(
     scenarios: &[Scenario],
+    policies: &[&str],
     started: Vec<Run>,
     record: bool,
     stopwatch: &(dyn Stopwatch + Sync),
@@ -26,10 +27,10 @@ pub(super) fn run_all(
 ) -> Result<Option<Results>> {
     // The clairvoyant takes longest, so it goes first.
     let jobs: Vec<(usize, &str)> = (0..scenarios.len())
-        .flat_map(|scenario| POLICIES.into_iter().rev().map(move |policy| (scenario, policy)))
+        .flat_map(|scenario| policies.iter().rev().map(move |policy| (scenario, *policy)))
         .collect();
     let total: u64 =
-        scenarios.iter().map(|scenario| scenario.duration.as_secs() * POLICIES.len() as u64).sum();
+        scenarios.iter().map(|scenario| scenario.duration.as_secs() * policies.len() as u64).sum();
     let progress = Progress::new(total);
     let next = AtomicUsize::new(0);
     let started = Mutex::new(started);
@@ -42,8 +43,8 @@ pub(super) fn run_all(
                     if stop.load(Ordering::Relaxed) {
                         return;
                     }
-                    let index = scenario * POLICIES.len()
-                        + POLICIES.iter().position(|name| name == policy).unwrap_or(0);
+                    let index = scenario * policies.len()
+                        + policies.iter().position(|name| name == policy).unwrap_or(0);
                     // Only the first scenario is drawn in the report.
                     let run = match (*scenario == 0).then(|| take(&started, policy)).flatten() {
                         Some(run) => Ok(run),
@@ -63,11 +64,12 @@ pub(super) fn run_all(
     if stop.load(Ordering::Relaxed) {
         return Ok(None);
     }
-    collect(scenarios, done.into_inner().unwrap_or_default())
+    collect(scenarios, policies.len(), done.into_inner().unwrap_or_default())
 }
 
 fn collect(
     scenarios: &[Scenario],
+    policies: usize,
     mut done: Vec<(usize, Result<Option<RunResult>>)>,
 ) -> Result<Option<Results>> {
     done.sort_by_key(|(index, _)| *index);
@@ -76,7 +78,7 @@ fn collect(
     Ok(runs.map(|runs| {
         let mut runs = runs.into_iter();
         let of = |scenario: &Scenario| {
-            (scenario.topology.name().to_string(), runs.by_ref().take(POLICIES.len()).collect())
+            (scenario.topology.name().to_string(), runs.by_ref().take(policies).collect())
         };
         scenarios.iter().map(of).collect()
     }))

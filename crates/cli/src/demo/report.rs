@@ -24,7 +24,7 @@ pub(super) fn write(
     else {
         return Ok(());
     };
-    let text = halcyon_lab::html(scenario, comparison, runs, &command(args));
+    let text = halcyon_lab::html(scenario, comparison, runs, args.policy.as_deref(), &command(args));
     save(path, &text)?;
     eprintln!("halcyon: the report is in {}", path.display());
     Ok(())
@@ -103,6 +103,9 @@ fn command(args: &Args) -> String {
             option("--vms", args.vms.to_string());
             option("--load", args.load.to_string());
         }
+    }
+    if let Some(policy) = &args.policy {
+        option("--policy", policy.clone());
     }
     option("--hours", (args.hours.as_secs_f64() / 3600.0).to_string());
     option("--seed", args.seed.to_string());

@@ -7,6 +7,7 @@
 //! offers little is a finding and no failure.
 
 mod checks;
+mod evidence;
 mod finding;
 #[cfg(test)]
 mod fixture;
@@ -119,7 +120,7 @@ fn examine(root: Root, checks: &[Check], deadline: Duration) -> Vec<Finding> {
             }
         }
     }
-    findings
+    evidence::doubt(&root, findings)
 }
 
 fn silent(area: Area, name: &'static str, why: &str) -> Finding {

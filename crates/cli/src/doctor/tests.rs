@@ -174,11 +174,16 @@ fn a_host_that_may_not_be_read_is_unknown_and_never_missing() {
 #[test]
 fn an_empty_tree_has_a_report() {
     let findings = look(Tree::new().root());
-    assert!(
-        findings.iter().all(|it| it.status != Status::Limited || it.name == "delegation"),
-        "{findings:#?}"
-    );
+    assert!(findings.iter().all(|it| it.status == Status::Unknown), "nothing is claimed: {findings:#?}");
     assert!(report::text(&findings, false).ends_with("unknown\n"));
+}
+
+#[test]
+fn what_was_left_out_of_a_copy_is_not_missing() {
+    let findings = look(Tree::new().file("usr/bin/true", "").folder("sys").root());
+    assert_eq!(named(&findings, "qemu").0, Status::Missing);
+    let (status, gpus) = named(&findings, "gpus");
+    assert_eq!((status, gpus.detail.as_str()), (Status::Unknown, "/sys: nothing is in it"));
 }
 
 /// Every file of a good host is replaced in turn by what no kernel would write. No check may fail, and

@@ -75,6 +75,9 @@ struct ShowArgs {
     /// Print it as JSON.
     #[arg(long)]
     json: bool,
+    /// Write a self-contained page with the host, the VMs and their demand over time.
+    #[arg(long, value_name = "OUT.html", conflicts_with = "json")]
+    html: Option<PathBuf>,
 }
 
 /// Runs one of the subcommands.

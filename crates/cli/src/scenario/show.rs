@@ -1,12 +1,13 @@
 //! `halcyon scenario show`.
 
 use std::fmt::Write;
+use std::path::Path;
 
 use anyhow::{Context, Result};
-use halcyon_lab::{Course, Outline, Resource, Scenario};
+use halcyon_lab::{Course, Outline, Resource, Scenario, scenario_html};
 
 use super::ShowArgs;
-use crate::demo::print;
+use crate::demo::{print, report};
 
 /// Characters of a course over time.
 const WIDTH: usize = 60;
@@ -14,7 +15,16 @@ const WIDTH: usize = 60;
 const MOST_PROGRAMS: usize = 6;
 
 pub(super) fn show(args: &ShowArgs) -> Result<()> {
-    let outline = Scenario::read(&args.file)?.outline();
+    report::check(args.html.as_deref())?;
+    let scenario = Scenario::read(&args.file)?;
+    if let Some(path) = &args.html {
+        let word = |path: &Path| report::quoted(&path.to_string_lossy());
+        let command = format!("halcyon scenario show {} --html {}", word(&args.file), word(path));
+        report::save(path, &scenario_html(&scenario, &command))?;
+        eprintln!("halcyon: the page is in {}", path.display());
+        return Ok(());
+    }
+    let outline = scenario.outline();
     if args.json {
         let json = serde_json::to_string_pretty(&outline).context("cannot write the scenario as JSON")?;
         return print(&(json + "\n"));

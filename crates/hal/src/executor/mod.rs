@@ -37,6 +37,24 @@ pub struct Event {
     pub refused: bool,
 }
 
+impl Event {
+    /// What became of the step, in one word that follows its description.
+    #[must_use]
+    pub const fn became(&self) -> &'static str {
+        match self.state {
+            _ if self.refused => "refused",
+            StepState::Planned => "planned",
+            StepState::Started => "begun",
+            StepState::Succeeded => "done",
+            StepState::Failed => "failed",
+            StepState::UndoStarted => "taken back",
+            StepState::Undone => "undone",
+            StepState::Stuck => "stuck",
+            StepState::Dropped => "dropped",
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Transaction {
     plan: Generation,

@@ -15,6 +15,7 @@ mod heat;
 mod markup;
 mod notes;
 mod pools;
+mod scenario;
 mod series;
 mod table;
 mod timeline;
@@ -28,16 +29,28 @@ use crate::run::RunResult;
 use crate::scenario::Scenario;
 pub use bench::bench_html;
 use markup::escape;
+pub use scenario::scenario_html;
 use view::View;
 
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");
 
 /// The report of one scenario: `runs` are the results of its policies, those with a record are drawn;
-/// `comparison` is what the table says, over all scenarios; `command` repeats it.
+/// `comparison` is what the table says, over all scenarios; `policy` is looked at first, or else the best
+/// that does not know the future; `command` repeats it.
 #[must_use]
-pub fn html(scenario: &Scenario, comparison: &Comparison, runs: &[RunResult], command: &str) -> String {
+pub fn html(
+    scenario: &Scenario,
+    comparison: &Comparison,
+    runs: &[RunResult],
+    policy: Option<&str>,
+    command: &str,
+) -> String {
     let view = View::new(scenario, comparison, runs);
+    let view = match policy {
+        Some(policy) => view.looking_at(policy),
+        None => view,
+    };
     let mut out = String::with_capacity(1 << 20);
     head(&mut out, view.scenario.topology.name());
     headline::write(&mut out, &view);

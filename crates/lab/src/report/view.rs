@@ -25,7 +25,7 @@ pub(super) struct View<'a> {
     pub(super) scenario: &'a Scenario,
     pub(super) comparison: &'a Comparison,
     pub(super) shown: Vec<Shown<'a>>,
-    /// The policy that is looked at first: the best that does not know the future.
+    /// The policy that is looked at first: the best that does not know the future, unless one is named.
     pub(super) chosen: usize,
     /// What it is compared with: the static assignment, or else the first.
     pub(super) base: usize,
@@ -65,6 +65,18 @@ impl<'a> View<'a> {
         order.sort_by(|a, b| view.gain(chosen, *b).total_cmp(&view.gain(chosen, *a)).then(a.cmp(b)));
         view.order = order;
         view
+    }
+
+    /// The same, where `policy` is looked at first, if it was drawn and is not what is compared with.
+    pub(super) fn looking_at(mut self, policy: &str) -> Self {
+        let found = self.shown.iter().position(|shown| shown.name == policy);
+        if let Some(chosen) = found.filter(|found| *found != self.base) {
+            self.chosen = chosen;
+            let mut order = std::mem::take(&mut self.order);
+            order.sort_by(|a, b| self.gain(chosen, *b).total_cmp(&self.gain(chosen, *a)).then(a.cmp(b)));
+            self.order = order;
+        }
+        self
     }
 
     /// A policy's row in the comparison.

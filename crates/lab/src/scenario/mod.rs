@@ -26,6 +26,7 @@ pub use draw::{Draw, default_vms};
 pub use file::{FileError, MOST_SCENARIO_BYTES, SCHEMA};
 use lots::stream;
 pub use outline::{Course, Devices, Kinds, Objectives, Outline, Resource};
+pub(crate) use outline::{MOMENTS, asked};
 use series::activity;
 use sizes::{sizes, working_set_factor};
 use sketch::{Sketch, Studio};

@@ -11,7 +11,7 @@ use super::Scenario;
 use super::sizes::{host_cores, host_memory};
 
 /// How many moments a course over time has.
-const MOMENTS: u32 = 120;
+pub(crate) const MOMENTS: u32 = 120;
 
 const GIB: f64 = 1_073_741_824.0;
 
@@ -129,6 +129,25 @@ pub struct Course {
     pub gpu: Vec<f64>,
 }
 
+/// What a VM asks for at a moment, if it is there: cores of work, GiB of working set, GB/s of memory and of
+/// device traffic, and whole GPUs.
+pub(crate) fn asked(guest: &Guest, at_s: f64) -> Option<[f64; 5]> {
+    let now = Duration::from_secs_f64(at_s);
+    if now < guest.arrives || guest.leaves.is_some_and(|leaves| leaves <= now) {
+        return None;
+    }
+    let (application, demand) = (&guest.workload.application, &guest.workload.demand);
+    let work = demand.work_at(at_s);
+    let traffic = application.response.cache.effect(f64::MAX).traffic;
+    Some([
+        work,
+        demand.working_set_at(at_s) / GIB,
+        work * traffic / 1e9,
+        work * application.io_bytes / 1e9,
+        work * application.gpu_seconds,
+    ])
+}
+
 impl Scenario {
     /// What the scenario comes to.
     #[must_use]
@@ -160,22 +179,9 @@ impl Scenario {
         let mut course = Course { step_s, ..Course::default() };
         for moment in 0..MOMENTS {
             let at = step_s * (f64::from(moment) + 0.5);
-            let now = Duration::from_secs_f64(at);
-            let there =
-                |guest: &&Guest| guest.arrives <= now && guest.leaves.is_none_or(|leaves| now < leaves);
             let (mut vms, mut sums) = (0, [0.0; 5]);
-            for guest in self.guests.iter().filter(there) {
-                let (application, demand) = (&guest.workload.application, &guest.workload.demand);
-                let work = demand.work_at(at);
-                let traffic = application.response.cache.effect(f64::MAX).traffic;
+            for asked in self.guests.iter().filter_map(|guest| asked(guest, at)) {
                 vms += 1;
-                let asked = [
-                    work,
-                    demand.working_set_at(at) / GIB,
-                    work * traffic / 1e9,
-                    work * application.io_bytes / 1e9,
-                    work * application.gpu_seconds,
-                ];
                 sums.iter_mut().zip(asked).for_each(|(sum, asked)| *sum += asked);
             }
             let [cpu, memory, traffic, devices, gpu] = sums;

@@ -32,6 +32,8 @@ use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::event::{self, Event};
 use ratatui::layout::Rect;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 
 use self::draw::{Frame, Theme};
 use self::pace::Pace;
@@ -145,7 +147,8 @@ impl Screen {
 impl Drop for Screen {
     fn drop(&mut self) {
         if self.broken.lock().is_ok_and(|broken| !*broken) {
-            ratatui::restore();
+            // There may be no terminal any more to put in order.
+            let _ = ratatui::try_restore();
         }
     }
 }
@@ -247,8 +250,11 @@ fn look(
             scene = newer;
         }
         let frame = Frame { scene: &scene, view: &view, theme };
-        if !screen.draw(frame)? {
-            return Ok(Seen::Enough);
+        match screen.draw(frame) {
+            Ok(true) => {}
+            Ok(false) => return Ok(Seen::Enough),
+            Err(_) if !is_there(Duration::ZERO)? => return Ok(Seen::Interrupted),
+            Err(error) => return Err(error),
         }
         if stop.load(Ordering::Relaxed) {
             return Ok(Seen::Interrupted);
@@ -269,6 +275,23 @@ fn look(
     }
 }
 
+/// Waits until there is something to read, at most for `wait`; tells whether the terminal is still there.
+/// Of one that is gone nothing but ends can be read, which whoever waits for keys would read for ever.
+fn is_there(wait: Duration) -> Result<bool> {
+    let input = stdin();
+    let mut looked = [PollFd::new(&input, PollFlags::IN)];
+    let wait = Timespec { tv_sec: 0, tv_nsec: i64::from(wait.subsec_nanos()) };
+    match poll(&mut looked, Some(&wait)) {
+        Ok(_) => {
+            let gone = PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL;
+            Ok(!looked[0].revents().intersects(gone) && input.is_terminal())
+        }
+        // The size of the terminal has changed, or somebody wants us to stop.
+        Err(Errno::INTR) => Ok(true),
+        Err(error) => Err(error).context("cannot wait for keys"),
+    }
+}
+
 /// Waits for a key, at most until the next redraw; takes all that are there.
 fn keys(
     scene: &Scene,
@@ -277,9 +300,10 @@ fn keys(
     screen: Rect,
     actions: &Sender<Action>,
 ) -> Result<Action> {
-    let mut wait = REDRAW;
-    while event::poll(wait).context("cannot wait for keys")? {
-        wait = Duration::ZERO;
+    if !is_there(REDRAW)? {
+        return Ok(Action::Interrupt);
+    }
+    while event::poll(Duration::ZERO).context("cannot wait for keys")? {
         let Event::Key(key) = event::read().context("cannot read keys")? else { continue };
         let seen = view.clone();
         let frame = Frame { scene, view: &seen, theme };

@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use halcyon_control::{Outcome, Stopwatch};
+use halcyon_hal::StepState;
 use halcyon_lab::{Run, RunError, Scenario};
 use halcyon_model::{Assignment, ChangeKind, Holding, HostTime, Objective, Plan, VmId, VmSpec};
 use halcyon_sim::{SimHost, VmState};
@@ -113,9 +114,9 @@ impl Stage {
         let mut notes: Vec<Note> = told.map(|(what, why)| Note { at, what, why, bad: false }).collect();
         for event in &outcome.events {
             if let Some(note) = &event.note {
-                let became = if event.refused { "refused" } else { "failed" };
-                let what = format!("{became}: {}", names.step(&event.step));
-                notes.push(Note { at, what, why: note.clone(), bad: true });
+                let what = format!("{}: {}", event.became(), names.step(&event.step));
+                let bad = matches!(event.state, StepState::Failed | StepState::Stuck);
+                notes.push(Note { at, what, why: note.clone(), bad });
             }
         }
         self.notes.extend(notes.into_iter().map(Arc::new));
