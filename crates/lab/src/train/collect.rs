@@ -75,13 +75,16 @@ impl Stopwatch for Still {
     }
 }
 
+/// What was seen of a VM at a moment.
+type Seen = (HostTime, [Option<f32>; QUANTITIES.len()]);
+
 #[derive(Default)]
 struct Notes {
     samples: Vec<Sample>,
     /// When each was taken, and of which VMs.
     taken: Vec<(HostTime, Vec<VmId>)>,
     /// What was seen of each VM, in order of time.
-    series: BTreeMap<VmId, Vec<(HostTime, [Option<f32>; QUANTITIES.len()])>>,
+    series: BTreeMap<VmId, Vec<Seen>>,
 }
 
 impl Notes {
@@ -103,12 +106,7 @@ impl Notes {
 }
 
 #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)]
-fn mean_until(
-    series: &[(HostTime, [Option<f32>; QUANTITIES.len()])],
-    at: HostTime,
-    quantity: usize,
-    horizon: usize,
-) -> Option<f32> {
+fn mean_until(series: &[Seen], at: HostTime, quantity: usize, horizon: usize) -> Option<f32> {
     let until = at + Duration::from_secs_f64(HORIZONS[horizon]);
     // What lies beyond the end of the run did not come.
     series.last().filter(|(last, _)| *last >= until)?;
@@ -184,7 +182,7 @@ impl Policy for Watcher {
     }
 
     fn decide(&mut self, view: &View<'_>) -> Proposal {
-        let sampled = self.cycle % self.every == 0;
+        let sampled = self.cycle.is_multiple_of(self.every.max(1));
         self.cycle += 1;
         let acts = matches!(self.actor, Actor::Pupil(_));
         if acts || sampled {
