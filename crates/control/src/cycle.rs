@@ -13,7 +13,7 @@ use halcyon_model::{
     Capabilities, ChangeKind, Families, Family, Generation, HostTime, Plan, Proposal, Snapshot, Standing,
     Violations, World, approve, diff, project,
 };
-use halcyon_policy::{History, Policy, View};
+use halcyon_policy::{Doubt, History, Policy, View};
 
 /// How a cycle behaves.
 #[derive(Debug, Clone, Copy, Default)]
@@ -29,7 +29,7 @@ pub trait Stopwatch {
 }
 
 /// Why the heuristic decided instead of the policy.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Fallback {
     /// The decision came too late.
     Late {
@@ -40,6 +40,8 @@ pub enum Fallback {
     NotFinite,
     /// The checker refused the plan.
     Refused(Violations),
+    /// The policy itself says that its answer is not to be trusted.
+    Doubt(Doubt),
 }
 
 /// What one cycle did.
@@ -215,6 +217,8 @@ impl<J: Journal> Cycle<J> {
             Fallback::Late { took }
         } else if !is_finite(&proposal) {
             Fallback::NotFinite
+        } else if let Some(doubt) = self.policy.doubt() {
+            Fallback::Doubt(doubt)
         } else {
             match plan(&view, standing, &proposal) {
                 Ok(plan) => return plan,

@@ -13,6 +13,7 @@ mod report;
 mod run;
 mod scenario;
 mod statistics;
+pub mod train;
 
 pub use bound::{Bound, Target, bound};
 pub use compare::{Comparison, Decisions, Difference, Row, Spread, Summary, compare};

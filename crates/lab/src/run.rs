@@ -97,7 +97,10 @@ impl Run {
     }
 
     /// Starts a policy that is at hand, under a name.
-    pub(crate) fn of(
+    ///
+    /// # Errors
+    /// When the start is not feasible.
+    pub fn of(
         scenario: &Scenario,
         policy: &str,
         chosen: Box<dyn Policy + Send>,

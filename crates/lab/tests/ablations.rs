@@ -9,7 +9,7 @@ use common::run;
 use halcyon_lab::bench::policies;
 use halcyon_lab::{Draw, Scenario, bound};
 use halcyon_model::profile::Response;
-use halcyon_model::{Capabilities, ChangeKind};
+use halcyon_model::{Capabilities, ChangeKind, Control, Objective};
 use small::{HOSTS, calm, drawn, minutes};
 
 /// How much less counts as equal.
@@ -63,6 +63,30 @@ fn more_of_anything_is_never_worse_for_who_knows_the_future() {
     }
 }
 
+/// Everything that can be changed, for nothing and at once.
+fn for_free(capabilities: &Capabilities) -> Capabilities {
+    ChangeKind::ALL.into_iter().fold(Capabilities::none(), |free, kind| {
+        let control = capabilities.get(kind).map(|control| Control {
+            latency: std::time::Duration::ZERO,
+            interruption: std::time::Duration::ZERO,
+            cost_s: 0.0,
+            ..*control
+        });
+        free.with(kind, control)
+    })
+}
+
+#[test]
+fn changes_that_cost_nothing_are_never_worse_for_who_knows_the_future() {
+    for (seed, (host, vms)) in (71..).zip(HOSTS) {
+        let dear = drawn(host, vms, minutes(12), seed, Draw { load: 0.9, churn: 0.2, ..calm() });
+        let free = Scenario { capabilities: for_free(&dear.capabilities), ..dear.clone() };
+        let (before, after) = (clairvoyant(&dear), clairvoyant(&free));
+        let name = dear.topology.name();
+        assert!(after >= before * (1.0 - EQUAL), "{name}: {before}, for free {after}");
+    }
+}
+
 /// VMs that need nothing but CPU, and memory that there is plenty of.
 fn cpu_alone(scenario: Scenario) -> Scenario {
     let only_cpu =
@@ -98,5 +122,29 @@ fn where_only_cpu_is_shared_there_is_little_to_gain() {
                 );
             }
         }
+    }
+}
+
+#[test]
+fn with_plenty_of_everything_nothing_is_left_to_gain() {
+    for (seed, (host, vms)) in (91..).zip([HOSTS[1], HOSTS[3], HOSTS[4], HOSTS[5]]) {
+        let mut scenario = drawn(host, vms, minutes(12), seed, Draw { load: 0.1, ..calm() });
+        for guest in &mut scenario.guests {
+            let limit = guest.spec.cpu.limit.as_f64() as f32 / 1000.0;
+            let demand = &mut guest.workload.demand;
+            demand.work.iter_mut().for_each(|work| *work = work.min(0.1 * limit));
+            demand.working_set.fill(0.5 * guest.spec.memory.reservation.as_f64() as f32);
+            // Whoever does not respond to slices, but cannot do without them, is served by nobody.
+            guest.workload.application.gpu_seconds = 0.0;
+            guest.workload.application.io_bytes = 0.0;
+            guest.workload.application.response = Response::flat(1e8);
+            if let Objective::Latency { p99 } = &mut guest.spec.objective {
+                *p99 *= 10;
+            }
+        }
+        let (name, certified) = (scenario.topology.name(), bound(&scenario).utility);
+        let reached = clairvoyant(&scenario);
+        assert!((certified - 1.0).abs() < 0.005, "{name}: certified {certified}");
+        assert!((reached - 1.0).abs() < 0.005, "{name}: reached {reached}");
     }
 }

@@ -179,7 +179,7 @@ impl Policy for Lfoc {
         let mut proposal = self.rest.propose(view);
         if classes_move(view) && self.turn.has_come(view, self.tuning.interval) {
             let into = |occupants: &[Occupant], geometry: &Geometry| self.cluster(occupants, geometry);
-            regroup(view, Occupant::slowdown, self.tuning.least_gain, into, &mut proposal);
+            regroup(view, Occupant::slowdown, &|_| 1.0, self.tuning.least_gain, into, &mut proposal);
         }
         tidy(proposal)
     }

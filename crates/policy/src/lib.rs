@@ -4,30 +4,40 @@ mod balloon;
 mod cache;
 mod clite;
 mod common;
+pub mod features;
 mod fixed;
 mod heracles;
 mod history;
 mod latency;
+pub mod learned;
 mod lfoc;
 mod mom;
+pub mod network;
 mod parties;
+mod planner;
 mod proxmox;
 mod reactive;
 mod slices;
+mod trend;
 mod turn;
 mod ucp;
 
 pub use autopilot::{Autopilot, AutopilotTuning, ByObjective, Statistic};
 pub use clite::{Clite, CliteTuning, GaussianProcess, Search, expected_improvement};
+pub use features::Features;
 pub use fixed::{Proportional, Reservation, Static};
 pub use heracles::{Heracles, HeraclesTuning};
-pub use history::{Estimate, History, Window};
+pub use history::{Estimate, History, Trends, Window};
+pub use learned::{Doubt, Learned};
 pub use lfoc::{Lfoc, LfocTuning};
 pub use mom::{Mom, MomTuning};
+pub use network::{Batch, Card, Network, NetworkError, Scratch, Shape};
 pub use parties::{Parties, PartiesTuning};
+pub use planner::{Need, Planner, PlannerTuning, Worth};
 pub use proxmox::{Proxmox, ProxmoxGuest, ProxmoxTuning};
-pub use reactive::{Foresight, Reactive, Tuning};
+pub use reactive::{Reactive, Tuning};
 pub use slices::divide_slices;
+pub use trend::{Day, Span, Trend};
 pub use ucp::{Ucp, UcpTuning};
 
 use halcyon_model::profile::{Application, Profiles};
@@ -63,6 +73,11 @@ pub trait Policy {
 
     /// Answers one snapshot.
     fn decide(&mut self, view: &View<'_>) -> Proposal;
+
+    /// Why the last answer is better not used, if the policy itself has doubts.
+    fn doubt(&self) -> Option<Doubt> {
+        None
+    }
 }
 
 /// A policy by the name that [`Policy::name`] gives; nothing for a name that is not one.
@@ -81,6 +96,7 @@ pub fn by_name(name: &str) -> Option<Box<dyn Policy + Send>> {
         "parties" => Some(Box::new(Parties::default())),
         "heracles" => Some(Box::new(Heracles::default())),
         "clite" => Some(Box::new(Clite::default())),
+        "learned" => Some(Box::new(Learned::embedded().ok()?)),
         _ => None,
     }
 }

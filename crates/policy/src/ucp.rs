@@ -68,7 +68,7 @@ impl Policy for Ucp {
             let into = |occupants: &[Occupant], geometry: &Geometry| {
                 divide_among(occupants, geometry, geometry.ways, geometry.classes, Occupant::misses)
             };
-            regroup(view, Occupant::misses, self.tuning.least_gain, into, &mut proposal);
+            regroup(view, Occupant::misses, &|_| 1.0, self.tuning.least_gain, into, &mut proposal);
         }
         tidy(proposal)
     }

@@ -111,6 +111,8 @@ impl SimHost {
             }
             Step::CreateInstance { .. } | Step::DestroyInstance { .. } => self.follow_instances(),
             Step::Detach { .. } | Step::Attach { .. } => {
+                // What takes no time never lands, and must not stay in motion.
+                self.come_to_rest(step);
                 self.fabric.follow(&self.inventory.topology, &self.assignment, self.inventory.world());
             }
             _ => {}

@@ -43,7 +43,7 @@ pub trait Policies: Sync {
 /// The names of the policies that come with Halcyon, in the order of reports.
 #[must_use]
 pub fn policies() -> Vec<&'static str> {
-    NAMES.into_iter().chain(["clairvoyant"]).collect()
+    NAMES.into_iter().chain(["learned", "clairvoyant"]).collect()
 }
 
 /// The policies that come with Halcyon.

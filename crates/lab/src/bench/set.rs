@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use halcyon_model::describe::parse_host;
 use halcyon_sim::trace::generator::{Generator, Parameters};
+use halcyon_sim::trace::{Series, TraceSet};
 
 use super::job::Refusal;
 use super::run::BenchError;
@@ -100,6 +101,8 @@ struct Mix {
     name: &'static str,
     /// Mean CPU demand of all VMs, as a share of the host.
     load: f64,
+    /// Of so many generated VMs the busiest is taken: who crowds a host does not run idle VMs on it.
+    choice: usize,
     /// The share of the VMs that come or go.
     churn: f64,
     /// The share of the VMs with a latency objective whose response times are measured.
@@ -108,9 +111,9 @@ struct Mix {
 
 /// With room, busy, and more than busy, where VMs come and go and little is measured.
 const MIXES: [Mix; 3] = [
-    Mix { name: "calm", load: 0.70, churn: 0.0, signal: 1.0 },
-    Mix { name: "busy", load: 0.90, churn: 0.2, signal: 0.5 },
-    Mix { name: "crowded", load: 1.10, churn: 0.4, signal: 0.0 },
+    Mix { name: "calm", load: 0.70, choice: 1, churn: 0.0, signal: 1.0 },
+    Mix { name: "busy", load: 0.90, choice: 2, churn: 0.2, signal: 0.5 },
+    Mix { name: "crowded", load: 1.10, choice: 3, churn: 0.4, signal: 0.0 },
 ];
 
 /// Seeds from here on are for judging; those below are for training.
@@ -178,11 +181,23 @@ fn drawn(
     let host = parse_host(shape.host)?;
     let vms = vms.unwrap_or_else(|| default_vms(&host.topology));
     let parameters = Parameters::embedded()?;
-    let traces = Generator::new(&parameters, seed).trace_set(vms, duration.max(LEAST_DEMAND));
+    let traces = Generator::new(&parameters, seed).trace_set(vms * mix.choice, duration.max(LEAST_DEMAND));
+    let traces = busiest(traces, vms);
     let draw =
         Draw { load: mix.load, churn: mix.churn, signal: mix.signal, ..Draw::new(vms, duration, seed) };
     let scenario = Scenario::draw(host.topology, host.capabilities, &traces, draw)?;
     Ok(scenario.with_description(shape.host))
+}
+
+/// So many of the series, those that ask for most CPU time, in their order.
+fn busiest(mut traces: TraceSet, kept: usize) -> TraceSet {
+    let asks = |series: &Series| -> f64 { series.cpu.iter().flatten().map(|share| f64::from(*share)).sum() };
+    let mut order: Vec<(usize, f64)> = traces.series.iter().map(asks).enumerate().collect();
+    order.sort_by(|a, b| b.1.total_cmp(&a.1));
+    order.truncate(kept);
+    order.sort_by_key(|(place, _)| *place);
+    traces.series = order.into_iter().map(|(place, _)| traces.series[place].clone()).collect();
+    traces
 }
 
 #[cfg(test)]

@@ -19,11 +19,11 @@ mod prices;
 
 use std::time::Duration;
 
-use halcyon_sim::{Outlook, outlook};
+use halcyon_sim::{Guest, Outlook, outlook};
 
 use crate::scenario::Scenario;
 use needs::{Need, Stretch};
-use prices::{Capacity, Prices, price};
+use prices::{Capacity, Prices, price, slices_of};
 
 /// Bounds are worked out for runs that are at most this long, where nobody asks for more.
 pub(crate) const LONGEST_BOUND: Duration = Duration::from_secs(24 * 3600);
@@ -77,6 +77,8 @@ pub fn bound(scenario: &Scenario) -> Bound {
         .map(|guest| outlook(guest, &scenario.topology, parameters, scenario.seed, steps))
         .collect();
     let weights: f64 = scenario.guests.iter().map(|guest| guest.spec.weight.as_f64()).sum();
+    let reserved = |guest: &Guest| if is_always_there(guest) { guest.spec.gpu_slices.reservation } else { 0 };
+    let all_reserved: u32 = scenario.guests.iter().map(reserved).sum();
     let mut fixed = 0.0;
     let mut needs = Vec::new();
     for (guest, outlook) in scenario.guests.iter().zip(&outlooks) {
@@ -86,7 +88,9 @@ pub fn bound(scenario: &Scenario) -> Bound {
             // Nothing is asked of it, and that counts as all well.
             fixed += weight;
         }
-        needs.push(Need::new(scenario, guest, weight / counted.max(1) as f64));
+        let of_others = all_reserved - reserved(guest);
+        let most_slices = slices_of(scenario).saturating_sub(of_others);
+        needs.push(Need::new(scenario, guest, weight / counted.max(1) as f64, most_slices));
     }
     let capacity = Capacity::new(scenario);
     let windows = outlooks.first().map_or(0, |outlook| outlook.asked.len());
@@ -118,6 +122,11 @@ pub fn bound(scenario: &Scenario) -> Bound {
     // Arrivals are kept in single precision.
     bound.utility = (bound.utility + 1e-6).min(1.0);
     bound
+}
+
+/// Whoever is there all the time holds its reservation all the time.
+fn is_always_there(guest: &Guest) -> bool {
+    guest.arrives.is_zero() && guest.leaves.is_none()
 }
 
 /// The dual function in one window; never more than if each VM had all.

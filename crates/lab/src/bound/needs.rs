@@ -86,12 +86,14 @@ struct Config {
     disks: f64,
     others: f64,
     carried: f64,
+    /// GPU slices above the reservation.
     slices: f64,
     gpu: f64,
 }
 
 impl Need {
-    pub(super) fn new(scenario: &Scenario, guest: &Guest, worth: f64) -> Self {
+    /// Of GPU slices it can never have more than `most_slices`.
+    pub(super) fn new(scenario: &Scenario, guest: &Guest, worth: f64, most_slices: u32) -> Self {
         let (topology, parameters) = (&scenario.topology, &scenario.parameters);
         let spec = guest.spec.clone();
         let application = guest.workload.application.clone();
@@ -121,7 +123,7 @@ impl Need {
             cores: spec.cpu.limit.as_f64() / 1000.0,
             caches,
             devices: device_options(scenario, &spec, &application),
-            slices: slice_options(&spec, &application),
+            slices: slice_options(&spec, &application, most_slices),
             spec,
             application,
         }
@@ -332,6 +334,10 @@ impl Need {
     pub(super) fn reserved_memory(&self) -> f64 {
         self.spec.memory.reservation.as_f64()
     }
+
+    pub(super) fn reserved_slices(&self) -> f64 {
+        f64::from(self.spec.gpu_slices.reservation)
+    }
 }
 
 impl Stretch {
@@ -386,18 +392,21 @@ fn device_options(scenario: &Scenario, spec: &VmSpec, application: &Application)
     options
 }
 
-fn slice_options(spec: &VmSpec, application: &Application) -> Vec<(f64, f64)> {
+/// From what it reserves, which it holds at every instant, to all that it may have: slices above the
+/// reservation, and the speed of all of them.
+fn slice_options(spec: &VmSpec, application: &Application, most: u32) -> Vec<(f64, f64)> {
     let Some(response) = application.response.gpu.filter(|_| application.gpu_seconds > 0.0) else {
         return vec![(0.0, 0.0)];
     };
     // Several instances may be faster than one of as many slices: the best of each slice counts.
     let per_slice = (1..=response.whole.max(1)).map(|slices| response.speed(slices) / f64::from(slices));
     let best = per_slice.fold(0.0, f64::max);
-    (0..=spec.gpu_slices.limit.min(64))
+    let least = spec.gpu_slices.reservation;
+    (least..=spec.gpu_slices.limit.min(most).min(64).max(least))
         .map(|slices| {
             let one = response.speed(slices.min(response.whole));
             let many = f64::from(slices) * best;
-            (f64::from(slices), if slices <= 1 { one } else { many.max(one) })
+            (f64::from(slices - least), if slices <= 1 { one } else { many.max(one) })
         })
         .collect()
 }

@@ -7,7 +7,7 @@
 use clarabel::algebra::CscMatrix;
 use clarabel::solver::{DefaultSettings, DefaultSolver, IPSolver, SupportedConeT};
 
-use halcyon_model::topology::{Device, DeviceClass};
+use halcyon_model::topology::{Device, DeviceClass, Gpu};
 
 use super::Target;
 use super::needs::{Choice, Need, Stretch};
@@ -31,6 +31,7 @@ pub(super) struct Use {
     pub(super) disks: f64,
     /// Devices of all other classes.
     pub(super) others: f64,
+    /// GPU compute slices, above the reservation.
     pub(super) slices: f64,
 }
 
@@ -77,20 +78,22 @@ impl Capacity {
             let devices = fabric.devices.iter().filter(of_class);
             devices.filter(|device| fabric.is_assignable(device.id)).count() as f64
         };
-        let slices: u32 = topology
-            .gpus()
-            .iter()
-            .map(|gpu| gpu.profiles.iter().map(|profile| profile.compute).max().unwrap_or(0))
-            .sum();
-        Self([cores, memory, bandwidth, cache, count(true), count(false), f64::from(slices)])
+        let slices = f64::from(slices_of(scenario));
+        Self([cores, memory, bandwidth, cache, count(true), count(false), slices])
     }
+}
+
+/// Compute slices of all GPUs.
+pub(super) fn slices_of(scenario: &Scenario) -> u32 {
+    let compute = |gpu: &Gpu| gpu.profiles.iter().map(|profile| profile.compute).max().unwrap_or(0);
+    scenario.topology.gpus().iter().map(compute).sum()
 }
 
 /// A price for one unit of each resource for one window, in utility; none below zero.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Prices {
     unit: [f64; RESOURCES],
-    /// Of all that there is, but for reserved memory.
+    /// Of all that there is, but for reserved memory and slices.
     all: [f64; RESOURCES],
     total: f64,
 }
@@ -122,9 +125,10 @@ pub(super) fn price(needs: &[Need], stretches: &[Stretch], capacity: &Capacity) 
     let mut free = capacity.0;
     let windows = stretches.iter().map(Stretch::windows).fold(1.0, f64::max);
     // What is reserved for VMs that are there all the time cannot be had by others.
-    let always = needs.iter().zip(stretches).filter(|(_, stretch)| stretch.whole());
-    let reserved: f64 = always.map(|(need, _)| need.reserved_memory()).sum();
-    free[1] = (free[1] - reserved).max(0.0);
+    for (need, _) in needs.iter().zip(stretches).filter(|(_, stretch)| stretch.whole()) {
+        free[1] = (free[1] - need.reserved_memory()).max(0.0);
+        free[6] = (free[6] - need.reserved_slices()).max(0.0);
+    }
     let mut prices = Prices::default();
     let mut columns: Vec<Vec<Choice>> = vec![Vec::new(); needs.len()];
     let mut shares = Vec::new();
@@ -153,7 +157,8 @@ pub(super) fn price(needs: &[Need], stretches: &[Stretch], capacity: &Capacity) 
 fn targets(needs: &[Need], columns: &[Vec<Choice>], shares: &[f64]) -> Vec<Target> {
     let mut shares = shares.iter().copied();
     let of_vm = |(need, columns): (&Need, &Vec<Choice>)| {
-        let mut target = Target { memory: need.reserved_memory(), ..Target::default() };
+        let mut target =
+            Target { memory: need.reserved_memory(), slices: need.reserved_slices(), ..Target::default() };
         for (choice, share) in columns.iter().zip(shares.by_ref()) {
             target.memory += share * choice.memory;
             target.cache += share * choice.takes.cache;

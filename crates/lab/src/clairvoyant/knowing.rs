@@ -4,21 +4,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use halcyon_model::profile::{Application, Fit, Profiles};
-use halcyon_model::topology::{Device, DeviceClass};
-use halcyon_model::{DeviceMove, Family, HostTime, Objective, Proposal, Reason, VmId, VmSpec, VmWish, World};
-use halcyon_policy::{Foresight, Lfoc, Policy, Reactive, Tuning, Ucp, View, divide_slices};
+use halcyon_model::{HostTime, Objective, Proposal, VmId, VmSpec, World};
+use halcyon_policy::{Need, Planner, PlannerTuning, Policy, View, Worth};
 use halcyon_sim::{Outlook, Service, outlook};
 
 use crate::bound::{Bound, LONGEST_BOUND, bound};
 use crate::scenario::Scenario;
 
-/// How often GPU slices are looked at, and how far ahead.
-const GPU_PACE: Duration = Duration::from_secs(300);
-const GPU_AHEAD: Duration = Duration::from_secs(900);
+/// How far ahead devices are looked at.
+const DEVICES_AHEAD: Duration = Duration::from_secs(600);
+/// Moments that are looked at in the time that comes, about.
+const LOOKS: usize = 150;
+/// By how much a VM that waits for devices or a GPU tries to do more than those can feed.
+const PROBE: f64 = 1.1;
 
 /// All that will be asked, and of whom.
 #[derive(Debug)]
-pub(super) struct Future {
+pub(crate) struct Future {
     /// Every VM that is ever there, by id, labelled with the program that it really runs.
     specs: Vec<VmSpec>,
     applications: Vec<halcyon_sim::Application>,
@@ -28,11 +30,13 @@ pub(super) struct Future {
     step: f64,
     /// What the host carries for a VM without devices, in bytes per second.
     paravirtual: f64,
+    /// How long somebody waits for an answer, in seconds.
+    patience: f64,
 }
 
 impl Future {
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    pub(super) fn of(scenario: &Scenario) -> Self {
+    pub(crate) fn of(scenario: &Scenario, bounded: bool) -> Self {
         let steps =
             (scenario.duration.as_secs_f64() / scenario.parameters.step.as_secs_f64()).ceil() as usize;
         let guests = &scenario.guests;
@@ -54,9 +58,10 @@ impl Future {
             applications: guests.iter().map(|guest| guest.workload.application.clone()).collect(),
             outlooks: guests.iter().map(outlook).collect(),
             profiles,
-            bound: (scenario.duration <= LONGEST_BOUND).then(|| bound(scenario)),
+            bound: (bounded && scenario.duration <= LONGEST_BOUND).then(|| bound(scenario)),
             step: scenario.parameters.step.as_secs_f64(),
             paravirtual: scenario.parameters.paravirtual_bytes_s,
+            patience: scenario.parameters.patience.as_secs_f64(),
         }
     }
 
@@ -78,149 +83,130 @@ impl Future {
         bound.targets.get(stretch)?.get(index).copied()
     }
 
-    /// How many devices of a class a VM will need in the time that comes, and what they are worth to it.
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    fn devices_needed(
-        &self,
-        spec: &VmSpec,
-        class: DeviceClass,
-        world: World<'_>,
-        now: HostTime,
-    ) -> (usize, f64) {
-        let (Some(index), Some(wish)) = (self.index(spec.id), spec.wish(class)) else { return (0, 0.0) };
-        let mut coming = self.between(&self.outlooks[index].arrival, now, now + GPU_AHEAD).to_vec();
-        coming.sort_by(f32::total_cmp);
-        let high = coming.get(coming.len() * 9 / 10).copied().unwrap_or(0.0);
-        let cores = spec.cpu.limit.as_f64() / 1000.0;
-        let traffic = f64::from(high).min(cores) * self.applications[index].io_bytes;
-        let missing = (traffic - 0.9 * self.paravirtual).max(0.0);
-        let fabric = world.topology.fabric();
-        let fastest =
-            fabric.devices.iter().filter(|device| device.class == class).map(|device| device.bandwidth).max();
-        let each = fastest.unwrap_or_default().min(wish.bandwidth.limit).as_f64().max(1.0);
-        let count = ((missing / each).ceil() as usize).min(wish.count.limit as usize);
-        let worth = spec.weight.as_f64() * missing / traffic.max(1.0);
-        (count.max(wish.count.reservation as usize), worth)
-    }
-
-    /// What so many slices are worth to a VM in the time that comes, in utility times weight.
-    fn worth_of_slices(&self, index: usize, slices: u32, now: HostTime) -> f64 {
+    /// The mean utility of a VM in the time that comes, times its weight, if no more than `feed` of its
+    /// work, in cores, can be fed by devices or a GPU, where each request spends `elsewhere` seconds.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
+    fn worth(&self, index: usize, (feed, elsewhere): (f64, f64), now: HostTime, ahead: Duration) -> f64 {
         let (spec, application) = (&self.specs[index], &self.applications[index]);
-        let Some(gpu) = application.response.gpu.filter(|_| application.gpu_seconds > 0.0) else {
-            return 0.0;
-        };
-        let speed = gpu.speed(slices.min(gpu.whole));
+        let coming = self.between(&self.outlooks[index].arrival, now, now + ahead);
+        let stride = (coming.len() / LOOKS).max(1);
+        let seconds = stride as f64 * self.step;
         let cores = spec.cpu.limit.as_f64() / 1000.0;
         let request = application.request.as_secs_f64();
-        let served = |arrival: f64| {
-            let fed = (speed / (arrival * application.gpu_seconds)).min(1.0);
-            match spec.objective {
-                Objective::Latency { p99 } => {
-                    let elsewhere = application.gpu_seconds / speed.max(1e-6) * request;
-                    let capacity = cores * fed;
-                    let service =
-                        Service { arrival, capacity, cores, speed: fed, backlog: 0.0, request, elsewhere };
-                    arrival * service.in_time(p99.as_secs_f64())
-                }
-                Objective::Throughput | Objective::BestEffort => arrival * fed,
+        let patience = self.patience * cores;
+        let (mut backlog, mut alone, mut good, mut all) = (0.0, 0.0, 0.0, 0.0);
+        for arrival in coming.iter().step_by(stride).map(|arrival| f64::from(*arrival)) {
+            let done = feed.min(cores).min(arrival + backlog / seconds);
+            let waiting = backlog;
+            backlog += (arrival - done) * seconds;
+            if let Objective::Latency { p99 } = spec.objective {
+                let capacity = cores.min(PROBE * feed).max(1e-9);
+                let backlog = f64::midpoint(waiting, backlog);
+                let service = Service { arrival, capacity, cores, speed: 1.0, backlog, request, elsewhere };
+                good += arrival * service.in_time(p99.as_secs_f64());
+                all += arrival;
+            } else {
+                let most = cores.min(arrival + alone / seconds);
+                alone += (arrival - most) * seconds;
+                good += done.min(most);
+                all += most;
             }
-        };
-        let coming = self.between(&self.outlooks[index].arrival, now, now + GPU_AHEAD);
-        let coming: Vec<f64> = coming
-            .iter()
-            .step_by(5)
-            .map(|arrival| f64::from(*arrival))
-            .filter(|arrival| *arrival > 0.0)
-            .collect();
-        let all: f64 = coming.iter().sum();
-        if all <= 0.0 {
+            backlog = backlog.min(patience);
+        }
+        if all > 0.0 { spec.weight.as_f64() * good / all } else { 0.0 }
+    }
+
+    /// What a speed of its GPU instances, in whole GPUs, is worth to a VM.
+    fn worth_of_gpu(&self, index: usize, speed: f64, now: HostTime, ahead: Duration) -> f64 {
+        let application = &self.applications[index];
+        if application.gpu_seconds <= 0.0 {
             return 0.0;
         }
-        spec.weight.as_f64() * coming.into_iter().map(served).sum::<f64>() / all
+        let elsewhere = application.gpu_seconds / speed.max(1e-6) * application.request.as_secs_f64();
+        self.worth(index, (speed / application.gpu_seconds, elsewhere), now, ahead)
     }
-}
 
-/// What the hand-made controller asks of the future.
-#[derive(Debug)]
-struct Known {
-    future: Arc<Future>,
-    /// Where each VM that is there now stands in the future's lists.
-    present: Vec<usize>,
-    headroom: f64,
-    /// Whether CPU goes first to whom the relaxation gives it.
-    ranked: bool,
-}
-
-impl Foresight for Known {
-    fn follow(&mut self, world: World<'_>) {
-        let same = self.present.len() == world.vms.len()
-            && self
-                .present
-                .iter()
-                .zip(world.vms)
-                .all(|(index, spec)| self.future.specs[*index].id == spec.id);
-        if !same {
-            self.present = world.vms.iter().filter_map(|spec| self.future.index(spec.id)).collect();
+    /// What is worth what a VM's devices can carry together, in bytes per second; nothing for a VM whose
+    /// traffic the host carries anyway.
+    fn worth_of_devices(&self, index: usize, devices: f64, now: HostTime) -> f64 {
+        let bytes = self.applications[index].io_bytes;
+        let coming = self.between(&self.outlooks[index].arrival, now, now + DEVICES_AHEAD);
+        let most = f64::from(coming.iter().copied().fold(0.0, f32::max));
+        if bytes <= 0.0 || most * bytes <= 0.9 * self.paravirtual {
+            return 0.0;
         }
+        self.worth(index, ((self.paravirtual + devices) / bytes, 0.0), now, DEVICES_AHEAD)
     }
 
-    fn cpu(&self, position: usize, from: HostTime, to: HostTime) -> f64 {
-        let Some(index) = self.present.get(position) else { return 0.0 };
-        let coming = self.future.between(&self.future.outlooks[*index].arrival, from, to);
-        1000.0 * (1.0 + self.headroom) * f64::from(coming.iter().copied().fold(0.0, f32::max))
+    /// The work that arrives in nine of ten steps at most, in cores.
+    fn high(&self, index: usize, now: HostTime, ahead: Duration) -> f64 {
+        let mut coming = self.between(&self.outlooks[index].arrival, now, now + ahead).to_vec();
+        coming.sort_by(f32::total_cmp);
+        f64::from(coming.get(coming.len() * 9 / 10).copied().unwrap_or(0.0))
     }
 
-    fn working_set(&self, position: usize, from: HostTime, to: HostTime) -> f64 {
-        let Some(index) = self.present.get(position) else { return 0.0 };
-        let coming = self.future.between(&self.future.outlooks[*index].working_set, from, to);
-        f64::from(coming.iter().copied().fold(0.0, f32::max))
+    /// The speed of a GPU with which a VM that is asked for so much does about all it can, in whole GPUs,
+    /// and how steeply its worth falls below.
+    fn gpu_need(&self, index: usize, spec: &VmSpec, high: f64, now: HostTime) -> (f64, f64) {
+        let application = &self.applications[index];
+        let Some(response) = application.response.gpu.filter(|_| spec.gpu_slices.limit > 0) else {
+            return (0.0, 1.0);
+        };
+        let Objective::Latency { .. } = spec.objective else { return (high * application.gpu_seconds, 1.0) };
+        let ahead = Duration::from_secs(600);
+        let speeds: Vec<f64> =
+            (1..=spec.gpu_slices.limit.min(64)).map(|slices| response.speed(slices)).collect();
+        let worth: Vec<f64> =
+            speeds.iter().map(|speed| self.worth_of_gpu(index, *speed, now, ahead)).collect();
+        let most = worth.iter().copied().fold(0.0, f64::max);
+        let enough = speeds.iter().zip(&worth).find(|(_, worth)| **worth >= 0.97 * most);
+        (enough.map_or(0.0, |(speed, _)| *speed), 6.0)
     }
-
-    fn rank(&self, position: usize, now: HostTime) -> f64 {
-        let Some(index) = self.present.get(position).filter(|_| self.ranked) else { return 1.0 };
-        let Some(target) = self.future.target(*index, now) else { return 1.0 };
-        let coming =
-            self.future.between(&self.future.outlooks[*index].arrival, now, now + Duration::from_secs(60));
-        #[allow(clippy::cast_precision_loss)]
-        let mean = coming.iter().map(|arrival| f64::from(*arrival)).sum::<f64>() / coming.len().max(1) as f64;
-        if mean <= 0.0 { 1.0 } else { (target.cpu / mean).clamp(0.05, 1.0) }
-    }
-}
-
-/// How the cache is divided.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum CacheManner {
-    Shared,
-    Ucp,
-    Lfoc,
 }
 
 /// How a knowing controller goes about it.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Manner {
-    cache: CacheManner,
-    dead_band: f64,
-    memory_headroom: f64,
+pub(crate) struct Manner {
+    /// Added to what will be asked of the CPUs, as a share of it.
     cpu_headroom: f64,
+    /// To which power CPU goes rather to who needs little.
+    density: f64,
+    /// How much more a VM with a latency objective counts where CPU time is short.
     latency_boost: f64,
-    throttles: bool,
+    /// Whether CPU goes first to whom the relaxation gives it.
     ranked: bool,
-    slices: bool,
-    fabric_pace_s: u64,
+    /// Whether VMs that fill the memory channels are throttled.
+    throttles: bool,
+    /// How much a VM without a latency objective counts where the cache is divided.
+    cache: f64,
+    /// What dividing the cache anew must save.
+    cache_gain: f64,
+    /// Added to the working set, as a share of it.
+    memory_headroom: f64,
+    /// The share of its CPUs up to which a VM may be kept busy by paging.
+    paging: f64,
+    /// How much more a VM with a latency objective counts where memory is short.
+    memory_boost: f64,
+    /// How far ahead GPU slices are divided by what they will be worth.
+    slices_ahead_s: u64,
+    device_pace_s: u64,
 }
 
 impl Default for Manner {
     fn default() -> Self {
         Self {
-            cache: CacheManner::Shared,
-            dead_band: 0.3,
-            memory_headroom: 0.02,
-            cpu_headroom: 0.3,
+            cpu_headroom: 1.0,
+            density: 0.0,
             latency_boost: 4.0,
-            throttles: false,
             ranked: false,
-            slices: true,
-            fabric_pace_s: 60,
+            throttles: false,
+            cache: 0.5,
+            cache_gain: 0.05,
+            memory_headroom: 0.02,
+            paging: 0.6,
+            memory_boost: 2.0,
+            slices_ahead_s: 600,
+            device_pace_s: 60,
         }
     }
 }
@@ -236,52 +222,104 @@ impl Manner {
     }
 
     /// Alternatives, one group after another.
-    pub(super) const STAGES: [&'static [Change]; 5] = [
+    pub(super) const STAGES: [&'static [Change]; 7] = [
         &[|_| {}, |manner| manner.latency_boost = 16.0, |manner| manner.latency_boost = 1.5],
-        &[|_| {}, |manner| manner.cache = CacheManner::Ucp, |manner| manner.cache = CacheManner::Lfoc],
-        &[|_| {}, |manner| manner.ranked = true, |manner| manner.cpu_headroom = 1.0],
-        &[|_| {}, |manner| manner.throttles = true, |manner| manner.slices = false],
-        &[|_| {}, |manner| manner.memory_headroom = 0.08, |manner| manner.fabric_pace_s = 20],
+        &[|manner| manner.cache_gain = f64::INFINITY, |manner| manner.cache = 2.0],
+        &[|manner| manner.cpu_headroom = 3.0, |manner| manner.ranked = true],
+        &[|manner| manner.density = 0.5],
+        &[|manner| manner.slices_ahead_s = 200],
+        &[|manner| manner.throttles = true],
+        &[|manner| manner.memory_headroom = 0.06, |manner| manner.paging = 0.3],
     ];
+
+    /// Whether it comes to the same as another on a host without GPUs.
+    pub(super) fn differs_in_slices(&self, other: &Self) -> bool {
+        self.slices_ahead_s != other.slices_ahead_s
+    }
 }
 
 /// The controller.
-pub(super) struct Knowing {
+pub(crate) struct Knowing {
     future: Arc<Future>,
-    base: Reactive,
-    cache: Option<Box<dyn Policy + Send>>,
-    slices: bool,
-    slices_at: Option<HostTime>,
-    devices_at: Option<HostTime>,
+    planner: Planner,
+    manner: Manner,
     /// The VMs that are there, labelled.
     labelled: Vec<VmSpec>,
+    needs: Vec<Need>,
 }
 
+/// The time for which CPU time is divided.
+const CPU_AHEAD: Duration = Duration::from_secs(5);
+/// And memory, which takes its time.
+const MEMORY_AHEAD: Duration = Duration::from_secs(120);
+/// And devices.
+const TRAFFIC_AHEAD: Duration = Duration::from_secs(900);
+/// What memory is rounded up by, and reservations down, in bytes.
+const MARGIN: f64 = 128.0 * 1024.0 * 1024.0;
+/// The most of its memory that a VM may miss, where it has time to page.
+const MOST_MISSED: f64 = 0.6;
+/// Slow-down by paging, for each share of the working set that is missing; see the simulator.
+const PAGING: f64 = 20.0;
+
 impl Knowing {
-    pub(super) fn new(future: Arc<Future>, manner: Manner) -> Self {
-        let tuning = Tuning {
-            dead_band: manner.dead_band,
-            memory_headroom: manner.memory_headroom,
-            cpu_headroom: manner.cpu_headroom,
-            latency_boost: manner.latency_boost,
-            bandwidth_high: if manner.throttles { 0.9 } else { f64::INFINITY },
-            fabric_pace: Duration::from_secs(manner.fabric_pace_s),
-            ..Tuning::default()
+    pub(crate) fn new(future: Arc<Future>, manner: Manner) -> Self {
+        let mut tuning = PlannerTuning {
+            cache_gain: manner.cache_gain,
+            device_pace: Duration::from_secs(manner.device_pace_s),
+            slices_ahead: Duration::from_secs(manner.slices_ahead_s),
+            paravirtual: future.paravirtual,
+            ..PlannerTuning::default()
         };
-        let known =
-            Known { future: Arc::clone(&future), present: Vec::new(), headroom: 0.0, ranked: manner.ranked };
-        Self {
-            base: Reactive::clairvoyant(Box::new(known), tuning),
-            cache: match manner.cache {
-                CacheManner::Shared => None,
-                CacheManner::Ucp => Some(Box::new(Ucp::default())),
-                CacheManner::Lfoc => Some(Box::new(Lfoc::default())),
-            },
-            slices: manner.slices,
-            slices_at: None,
-            devices_at: None,
-            labelled: Vec::new(),
-            future,
+        tuning.base.latency_boost = manner.latency_boost;
+        if manner.throttles {
+            tuning.base.bandwidth_high = 0.9;
+        }
+        Self { future, planner: Planner::new(tuning), manner, labelled: Vec::new(), needs: Vec::new() }
+    }
+
+    /// What each VM that is there will need.
+    pub(crate) fn needs(&self, view: &View<'_>) -> Vec<Need> {
+        (0..view.world.vms.len()).map(|position| self.need(view, position)).collect()
+    }
+
+    #[allow(clippy::cast_precision_loss)]
+    fn need(&self, view: &View<'_>, position: usize) -> Need {
+        let (spec, now, future) = (&view.world.vms[position], view.snapshot.at, &self.future);
+        let Some(index) = future.index(spec.id) else { return Need::as_held(view, position) };
+        let (outlook, application) = (&future.outlooks[index], &future.applications[index]);
+        let highest = |series: &[f32], ahead: Duration| {
+            f64::from(future.between(series, now, now + ahead).iter().copied().fold(0.0, f32::max))
+        };
+        let limit = spec.cpu.limit.as_f64().max(1.0);
+        // What waits already has to be worked off as well.
+        let waiting = view.history.estimate(position).and_then(|known| known.cpu.last()).unwrap_or(0.0);
+        let cpu = (1000.0 * highest(&outlook.arrival, CPU_AHEAD)).max(waiting).min(limit);
+        let memory =
+            highest(&outlook.working_set, MEMORY_AHEAD) * (1.0 + self.manner.memory_headroom) + MARGIN;
+        let load = (1000.0 * highest(&outlook.arrival, MEMORY_AHEAD) / limit).clamp(0.01, 1.0);
+        let may_miss = ((self.manner.paging / load - 1.0) / PAGING).clamp(0.0, MOST_MISSED);
+        let enough = memory * (1.0 - may_miss);
+        let critical = matches!(spec.objective, Objective::Latency { .. });
+        let dear = (enough - spec.memory.reservation.as_f64()).max(MARGIN / 2.0);
+        let coming = future.between(&outlook.arrival, now, now + Duration::from_secs(60));
+        let mean = coming.iter().map(|work| f64::from(*work)).sum::<f64>() / coming.len().max(1) as f64;
+        let high = future.high(index, now, TRAFFIC_AHEAD).min(limit / 1000.0);
+        let boost = if critical { self.manner.memory_boost } else { 1.0 };
+        let (gpu, gpu_bend) = future.gpu_need(index, spec, high, now);
+        let target = future.target(index, now).filter(|_| self.manner.ranked && mean > 0.0);
+        Need {
+            cpu: cpu * (1.0 + self.manner.cpu_headroom),
+            cpu_rank: target.map_or(1.0, |target| (target.cpu / mean).clamp(0.05, 1.0))
+                * libm::pow(1.0 / mean.max(0.05), self.manner.density),
+            cpu_band: 0.3,
+            cache: spec.weight.as_f64() * if critical { 1.0 } else { self.manner.cache * load },
+            memory,
+            memory_enough: enough,
+            memory_rank: spec.weight.as_f64() * boost / dear,
+            traffic: high * application.io_bytes,
+            gpu,
+            gpu_bend,
+            device_rank: 1.0,
         }
     }
 
@@ -299,59 +337,30 @@ impl Knowing {
     }
 }
 
-/// Devices that somebody wants and does not need go to who will need them, with most worth first.
-fn hand_over(future: &Future, view: &View<'_>) -> Vec<DeviceMove> {
-    let (world, held, now) = (view.world, &view.snapshot.assignment, view.snapshot.at);
-    let fabric = world.topology.fabric();
-    let mut moves = Vec::new();
-    for (class, _) in DeviceClass::ALL {
-        let movable = |device: &&Device| {
-            device.class == class
-                && device.hot_plug
-                && fabric.is_assignable(device.id)
-                && fabric.companions(device.id).len() == 1
-        };
-        let devices: Vec<&Device> = fabric.devices.iter().filter(movable).collect();
-        let needs: Vec<(usize, f64)> =
-            world.vms.iter().map(|spec| future.devices_needed(spec, class, world, now)).collect();
-        let owner = |device: &Device| held.devices[device.id.index()].owner;
-        let mut counts: Vec<usize> = world
-            .vms
-            .iter()
-            .map(|spec| {
-                fabric.devices.iter().filter(|d| d.class == class && owner(d) == Some(spec.id)).count()
-            })
-            .collect();
-        let mut order: Vec<usize> = (0..needs.len()).filter(|at| counts[*at] < needs[*at].0).collect();
-        order.sort_by(|a, b| needs[*b].1.total_cmp(&needs[*a].1).then(a.cmp(b)));
-        let mut given = vec![false; devices.len()];
-        for taker in order {
-            while counts[taker] < needs[taker].0 {
-                let socket = held.holdings[taker].socket;
-                let spare = |at: &usize| {
-                    !given[*at]
-                        && owner(devices[*at]).is_none_or(|vm| {
-                            world
-                                .position(vm)
-                                .is_none_or(|owner| owner != taker && counts[owner] > needs[owner].0)
-                        })
-                };
-                let near = |at: &usize| {
-                    let device = devices[*at];
-                    (owner(device).is_some(), fabric.socket(device.id) != Some(socket), device.id)
-                };
-                let Some(found) = (0..devices.len()).filter(spare).min_by_key(near) else { break };
-                given[found] = true;
-                if let Some(position) = owner(devices[found]).and_then(|vm| world.position(vm)) {
-                    counts[position] -= 1;
-                }
-                counts[taker] += 1;
-                let to = Some(world.vms[taker].id);
-                moves.push(DeviceMove { device: devices[found].id, to, reason: Reason::Fit });
-            }
-        }
+/// What devices and slices will be worth.
+struct Coming<'a> {
+    future: &'a Future,
+    vms: &'a [VmSpec],
+    now: HostTime,
+    slices_ahead: Duration,
+}
+
+impl Worth for Coming<'_> {
+    fn devices(&self, position: usize, carried: f64) -> f64 {
+        let index = self.future.index(self.vms[position].id);
+        index.map_or(0.0, |index| self.future.worth_of_devices(index, carried, self.now))
     }
-    moves
+
+    fn gpu_speed(&self, position: usize, slices: u32) -> f64 {
+        let index = self.future.index(self.vms[position].id);
+        let response = index.and_then(|index| self.future.applications[index].response.gpu);
+        response.map_or(0.0, |response| response.speed(slices))
+    }
+
+    fn gpu(&self, position: usize, speed: f64) -> f64 {
+        let index = self.future.index(self.vms[position].id);
+        index.map_or(0.0, |index| self.future.worth_of_gpu(index, speed, self.now, self.slices_ahead))
+    }
 }
 
 impl Policy for Knowing {
@@ -361,46 +370,16 @@ impl Policy for Knowing {
 
     fn decide(&mut self, view: &View<'_>) -> Proposal {
         self.label(view.world);
+        let mut needs = std::mem::take(&mut self.needs);
+        needs.clear();
+        needs.extend((0..view.world.vms.len()).map(|position| self.need(view, position)));
         let world = World { vms: &self.labelled, ..view.world };
         let view = &View { world, profiles: &self.future.profiles, ..*view };
-        let mut proposal = self.base.decide(view);
-        if let Some(cache) = &mut self.cache {
-            let cached = cache.decide(view);
-            proposal.classes = cached.classes;
-            for wish in cached.vms.into_iter().filter(|wish| wish.class.is_some()) {
-                match proposal.vms.iter_mut().find(|known| known.vm == wish.vm) {
-                    Some(known) => known.class = wish.class,
-                    None => {
-                        proposal.vms.push(VmWish { vm: wish.vm, class: wish.class, ..VmWish::default() });
-                    }
-                }
-            }
-        }
-        let now = view.snapshot.at;
-        let pace = Duration::from_secs(60);
-        if self.devices_at.is_none_or(|last| now >= last + pace) && !view.frozen.contains(Family::Fabric) {
-            self.devices_at = Some(now);
-            let moves = hand_over(&self.future, view);
-            if !moves.is_empty() {
-                proposal.devices = moves;
-            }
-        } else {
-            proposal.devices.clear();
-        }
-        if self.slices && !view.world.topology.gpus().is_empty() {
-            proposal.gpu_instances = None;
-            let due = self.slices_at.is_none_or(|last| now >= last + GPU_PACE);
-            if due && !view.frozen.contains(Family::Gpu) {
-                self.slices_at = Some(now);
-                let future = &self.future;
-                let value = |position: usize, slices: u32| {
-                    let index = future.index(view.world.vms[position].id);
-                    index.map_or(0.0, |index| future.worth_of_slices(index, slices, now))
-                };
-                let instances = divide_slices(world, &view.snapshot.assignment, value);
-                proposal.gpu_instances = Some((instances, Reason::Fit));
-            }
-        }
+        let slices_ahead = Duration::from_secs(self.manner.slices_ahead_s);
+        let coming =
+            Coming { future: &self.future, vms: &self.labelled, now: view.snapshot.at, slices_ahead };
+        let proposal = self.planner.decide_by(view, &needs, &coming);
+        self.needs = needs;
         proposal
     }
 }

@@ -12,8 +12,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use halcyon_control::Stopwatch;
-use halcyon_model::Proposal;
-use halcyon_policy::{NAMES, Policy, Reactive, View, by_name};
+use halcyon_model::{Proposal, VmId};
+use halcyon_policy::{NAMES, Need, Policy, Reactive, View, by_name};
+use halcyon_sim::VmScore;
 
 use self::knowing::{Future, Knowing, Manner};
 use crate::run::{Run, RunError};
@@ -35,6 +36,30 @@ impl Policy for Clairvoyant {
     }
 }
 
+/// One who knows the future and has one manner, from whom others learn.
+pub(crate) struct Expert(Knowing);
+
+impl Expert {
+    pub(crate) fn new(scenario: &Scenario) -> Self {
+        Self(Knowing::new(Arc::new(Future::of(scenario, false)), Manner::default()))
+    }
+
+    /// What each VM that is there will need.
+    pub(crate) fn needs(&self, view: &View<'_>) -> Vec<Need> {
+        self.0.needs(view)
+    }
+}
+
+impl Policy for Expert {
+    fn name(&self) -> &'static str {
+        "expert"
+    }
+
+    fn decide(&mut self, view: &View<'_>) -> Proposal {
+        self.0.decide(view)
+    }
+}
+
 /// A policy by name, `clairvoyant` included; nothing for a name that is not one.
 pub(crate) fn policy_by_name(
     name: &str,
@@ -45,59 +70,106 @@ pub(crate) fn policy_by_name(
 }
 
 /// Somebody who could be the best.
-#[derive(Clone)]
+#[derive(Clone, Copy)]
 enum Candidate {
     Knowing(Manner),
     Named(&'static str),
 }
 
+/// Tries candidates, and remembers the best of them.
+struct Trials<'a> {
+    scenario: Scenario,
+    future: Arc<Future>,
+    stop: &'a AtomicBool,
+    best: Option<(f64, Candidate)>,
+}
+
 fn best(scenario: &Scenario, stop: &AtomicBool) -> Box<dyn Policy + Send> {
     let duration = scenario.duration.min(LONGEST_TRY);
-    let copy = Scenario { duration, ..scenario.clone() };
-    let future = Arc::new(Future::of(scenario));
-    let make = |candidate: &Candidate| -> Option<Box<dyn Policy + Send>> {
-        match candidate {
-            Candidate::Knowing(manner) => {
-                Some(Box::new(Knowing::new(Arc::clone(&future), *manner)) as Box<dyn Policy + Send>)
-            }
-            Candidate::Named(name) => by_name(name),
-        }
+    let mut trials = Trials {
+        scenario: Scenario { duration, ..scenario.clone() },
+        future: Arc::new(Future::of(scenario, true)),
+        stop,
+        best: None,
     };
-    let try_all = |candidates: &[Candidate]| -> Option<(f64, Candidate)> {
-        let mut most: Option<(f64, Candidate)> = None;
-        for candidate in candidates {
-            let Some(policy) = make(candidate) else { continue };
-            let utility = try_out(&copy, policy, stop).unwrap_or(f64::NEG_INFINITY);
-            if most.as_ref().is_none_or(|(best, _)| utility > *best) {
-                most = Some((utility, candidate.clone()));
-            }
-        }
-        most
-    };
-    let named: Vec<Candidate> = NAMES.into_iter().map(Candidate::Named).collect();
-    let mut most = try_all(&named);
+    let gpus = !scenario.topology.gpus().is_empty();
     // One thing after another is changed in the manner of the best so far.
     let mut manner = Manner::default();
     for alternatives in Manner::STAGES {
-        let tried: Vec<Candidate> =
-            alternatives.iter().map(|change| Candidate::Knowing(manner.with(*change))).collect();
-        let Some((utility, Candidate::Knowing(found))) = try_all(&tried) else { continue };
-        manner = found;
-        if most.as_ref().is_none_or(|(best, _)| utility > *best) {
-            most = Some((utility, Candidate::Knowing(found)));
+        let from = manner;
+        for tried in alternatives.iter().map(|change| from.with(*change)) {
+            let same = !gpus && tried.differs_in_slices(&from);
+            if !same && trials.attempt(Candidate::Knowing(tried)) {
+                manner = tried;
+            }
         }
     }
-    let chosen = most.and_then(|(_, candidate)| make(&candidate));
+    for name in NAMES.into_iter().chain(["learned"]) {
+        trials.attempt(Candidate::Named(name));
+    }
+    let chosen = trials.best.as_ref().and_then(|(_, candidate)| trials.make(*candidate));
     chosen.unwrap_or_else(|| Box::new(Reactive::default()))
 }
 
-fn try_out(scenario: &Scenario, policy: Box<dyn Policy + Send>, stop: &AtomicBool) -> Result<f64, RunError> {
-    let mut run = Run::of(scenario, "try", policy, false)?;
-    while !run.is_over() && !stop.load(Ordering::Relaxed) {
-        run.tick(&NoTime)?;
+impl Trials<'_> {
+    fn make(&self, candidate: Candidate) -> Option<Box<dyn Policy + Send>> {
+        match candidate {
+            Candidate::Knowing(manner) => {
+                Some(Box::new(Knowing::new(Arc::clone(&self.future), manner)) as Box<dyn Policy + Send>)
+            }
+            Candidate::Named(name) => by_name(name),
+        }
     }
-    Ok(run.finish().score.utility)
+
+    /// Whether a candidate does better than the best so far, and then it is the best.
+    fn attempt(&mut self, candidate: Candidate) -> bool {
+        let Some(policy) = self.make(candidate) else { return false };
+        let most = self.best.as_ref().map_or(f64::NEG_INFINITY, |(most, _)| *most);
+        let reached = self.utility(policy, most).ok().flatten().filter(|utility| *utility > most);
+        if let Some(utility) = reached {
+            self.best = Some((utility, candidate));
+        }
+        reached.is_some()
+    }
+
+    /// What a policy reaches; nothing if that is clearly less than `most`, which is found out as soon as it
+    /// has lost more than whoever reaches that loses in all.
+    fn utility(&self, policy: Box<dyn Policy + Send>, most: f64) -> Result<Option<f64>, RunError> {
+        let mut run = Run::of(&self.scenario, "try", policy, false)?;
+        let mut next = LOOK;
+        while !run.is_over() && !self.stop.load(Ordering::Relaxed) {
+            run.tick(&NoTime)?;
+            if run.host().now() >= next {
+                next += LOOK;
+                if 1.0 - self.lost(&run) < most {
+                    return Ok(None);
+                }
+            }
+        }
+        Ok(Some(run.finish().score.utility))
+    }
+
+    /// The least that a run will have lost when it is over. A VM that was asked for something in each
+    /// window of the run has as many windows as there are; no VM has more.
+    #[allow(clippy::cast_precision_loss)]
+    fn lost(&self, run: &Run) -> f64 {
+        let scenario = &self.scenario;
+        let windows =
+            (scenario.duration.as_secs_f64() / scenario.parameters.window.as_secs_f64()).ceil() + 1.0;
+        let weight = |vm| {
+            let guest = scenario.guests.iter().find(|guest| guest.spec.id == vm);
+            guest.map_or(0.0, |guest| guest.spec.weight.as_f64())
+        };
+        let all: f64 = scenario.guests.iter().map(|guest| guest.spec.weight.as_f64()).sum();
+        let of_vm = |(vm, score): &(VmId, VmScore)| {
+            weight(*vm) * (score.windows as f64 - score.utility).max(0.0) / windows
+        };
+        run.host().score().vms.iter().map(of_vm).sum::<f64>() / all.max(1e-9)
+    }
 }
+
+/// How often it is looked at how a try does.
+const LOOK: Duration = Duration::from_secs(120);
 
 /// Decisions in a try are not timed.
 struct NoTime;

@@ -73,6 +73,8 @@ pub(crate) struct Occupant {
     pub(crate) cores: f64,
     /// Whether its response was measured before; else it is what was seen, and flat.
     pub(crate) known: bool,
+    /// How much it counts that it is slowed down.
+    pub(crate) value: f64,
     pub(crate) response: CacheResponse,
 }
 
@@ -91,6 +93,11 @@ impl Occupant {
         1.0 / self.response.effect(bytes).speed - 1.0
     }
 
+    /// The same, as much as that counts.
+    pub(crate) fn loss(&self, bytes: f64) -> f64 {
+        self.value * self.slowdown(bytes)
+    }
+
     /// What it brings into the cache, in bytes per second.
     fn inserts(&self, bytes: f64) -> f64 {
         let effect = self.response.effect(bytes);
@@ -100,7 +107,7 @@ impl Occupant {
 
 /// Who runs on a socket, by position. CPU use is the median of what was seen lately; before anything
 /// was, it is the VM's share.
-fn occupants(view: &View<'_>, socket: &Socket) -> Vec<Occupant> {
+fn occupants(view: &View<'_>, socket: &Socket, value: &dyn Fn(usize) -> f64) -> Vec<Occupant> {
     let members = on_socket(view.world, &view.snapshot.assignment, socket.id);
     let occupant = |position: usize| {
         let seen = view.history.estimate(position);
@@ -111,7 +118,7 @@ fn occupants(view: &View<'_>, socket: &Socket) -> Vec<Occupant> {
         let moved = seen.and_then(|seen| seen.memory_bandwidth.percentile(0.5)).unwrap_or(0.0);
         let flat = || CacheResponse::flat(if cores > 0.0 { moved / cores } else { 0.0 });
         let response = profile.map_or_else(flat, |profile| profile.response.cache);
-        Occupant { position, cores, known: profile.is_some(), response }
+        Occupant { position, cores, known: profile.is_some(), value: value(position), response }
     };
     members.map(|(position, _)| occupant(position)).collect()
 }
@@ -185,7 +192,7 @@ mod tests {
 
     fn occupant(cores: f64, footprint: Option<f64>) -> Occupant {
         let response = CacheResponse { footprint, ..CacheResponse::flat(1e9) };
-        Occupant { position: 0, cores, known: true, response }
+        Occupant { position: 0, cores, known: true, value: 1.0, response }
     }
 
     #[test]

@@ -7,17 +7,18 @@ use super::{Cost, Geometry, Group, Occupant, cost_of, occupants};
 use crate::View;
 
 /// Adds to a proposal, which has one wish for each VM in order, the groups that `into` makes of each
-/// socket's occupants, where they cost less than what is held by more than `least_gain`, a share of it.
+/// socket's occupants, of whom each counts by `value`, where they cost less than what is held by more than `least_gain`, a share of it.
 pub(crate) fn regroup(
     view: &View<'_>,
     cost: Cost,
+    value: &dyn Fn(usize) -> f64,
     least_gain: f64,
     into: impl Fn(&[Occupant], &Geometry) -> Vec<Group>,
     proposal: &mut Proposal,
 ) {
     let of_socket = |socket: &Socket| {
         let geometry = Geometry::of(view, socket)?;
-        let occupants = occupants(view, socket);
+        let occupants = occupants(view, socket, value);
         let groups = into(&occupants, &geometry);
         let now = cost_now(&view.snapshot.assignment, socket, &occupants, &geometry, cost);
         let then: f64 = groups.iter().map(|group| cost_of(&group.members, group.ways, &geometry, cost)).sum();

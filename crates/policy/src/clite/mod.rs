@@ -15,7 +15,7 @@
 //!   latency-critical VMs of a socket, up to four groups of like pressure (CPU demand over limit), and all
 //!   others; within a group it goes by weight. Each socket has a search of its own.
 //! - Cores are CPU shares of what exceeds the reservations, with ceilings at the limits; memory bandwidth
-//!   is a cap on each VM.
+//!   is a cap that holds for each VM of a group by itself.
 //! - Throughput is CPU time that is not stalled for memory, or memory traffic where a cap holds a VM back:
 //!   hosts are not assumed to count instructions.
 //! - The kernel is Matérn's with ν = 5/2, its length and noise by likelihood; improvement is sought among
@@ -36,7 +36,7 @@ use std::time::Duration;
 
 use halcyon_model::fair::divide;
 use halcyon_model::{
-    Bandwidth, ChangeKind, ClassId, Family, HostTime, MilliCpu, Proposal, Reason, SocketId, VmId, Wish,
+    ChangeKind, ClassId, Family, HostTime, MilliCpu, Proposal, Reason, SocketId, VmId, Wish,
 };
 
 use crate::common::{claim, on_socket};
@@ -361,17 +361,13 @@ fn give_cpu(view: &View<'_>, proposal: &mut Proposal, members: &[usize], amount:
     }
 }
 
+/// The part of a group holds for each of its members, as a class of service on real hardware throttles whoever
+/// is in it: with parts of that part whoever is busy would be held back for members that move nothing.
 fn cap_bandwidth(view: &View<'_>, proposal: &mut Proposal, members: &[usize], amount: f64) {
-    let spec = |position: &usize| &view.world.vms[*position];
-    let bounds = |position: &usize| spec(position).memory_bandwidth;
-    let claims: Vec<_> = members
-        .iter()
-        .map(|position| claim(spec(position).weight.as_f64(), bounds(position), Bandwidth::as_f64))
-        .collect();
-    let mut parts = Vec::new();
-    divide(amount, &claims, &mut parts);
-    for (position, ceiling) in members.iter().zip(parts) {
-        let share = bounds(position).reservation.as_f64();
+    for position in members {
+        let bounds = view.world.vms[*position].memory_bandwidth;
+        let share = bounds.reservation.as_f64();
+        let ceiling = amount.min(bounds.limit.as_f64()).max(share);
         proposal.vms[*position].memory_bandwidth = Some(Wish { share, ceiling, reason: Reason::Neighbour });
     }
 }

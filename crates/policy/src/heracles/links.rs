@@ -1,4 +1,4 @@
-//! Devices of best-effort VMs share what latency-critical ones leave of a link, less a margin.
+//! Devices of best-effort VMs share what the other VMs leave of a link, less a margin.
 
 use halcyon_model::fair::{Claim, divide};
 use halcyon_model::{DeviceId, Objective, Reason, Wish};
@@ -12,7 +12,7 @@ const DEAD_BAND: f64 = 0.10;
 
 struct Owned {
     device: DeviceId,
-    critical: bool,
+    best_effort: bool,
     weight: f64,
     least: f64,
     most: f64,
@@ -29,9 +29,9 @@ pub(super) fn divide_links(view: &View<'_>, tuning: &HeraclesTuning) -> Vec<(Dev
         let Some(spec) = holding.owner.and_then(|owner| view.world.vm(owner)) else { continue };
         let Some((least, most)) = device_bounds(view.world, device, spec.id) else { continue };
         fabric.route(device).iter().for_each(|link| below[link.index()].push(owned.len()));
-        let critical = matches!(spec.objective, Objective::Latency { .. });
+        let best_effort = spec.objective == Objective::BestEffort;
         let weight = spec.weight.as_f64();
-        owned.push(Owned { device, critical, weight, least, most, ceiling: most });
+        owned.push(Owned { device, best_effort, weight, least, most, ceiling: most });
     }
     let moved = |owned: &Owned| {
         let known = view.history.device(owned.device).and_then(|window| window.percentile(0.75));
@@ -39,13 +39,13 @@ pub(super) fn divide_links(view: &View<'_>, tuning: &HeraclesTuning) -> Vec<(Dev
     };
     let mut parts = Vec::new();
     for (link, below) in fabric.links.iter().zip(&below) {
-        let (critical, others): (Vec<usize>, Vec<usize>) =
-            below.iter().partition(|index| owned[**index].critical);
-        if critical.is_empty() || others.is_empty() {
+        let (others, protected): (Vec<usize>, Vec<usize>) =
+            below.iter().partition(|index| owned[**index].best_effort);
+        if protected.is_empty() || others.is_empty() {
             continue;
         }
         let carries = held.link(link.id).bandwidth().as_f64();
-        let traffic: f64 = critical.iter().map(|index| moved(&owned[*index])).sum();
+        let traffic: f64 = protected.iter().map(|index| moved(&owned[*index])).sum();
         let margin = (tuning.link_margin * carries).max(tuning.traffic_margin * traffic);
         let claim = |index: &usize| {
             let Owned { weight, least, most, .. } = owned[*index];

@@ -17,8 +17,10 @@
 //!   their CPU demand over the CPU time that they could have at most. A VM that misses its objective although
 //!   best-effort work had nothing for a whole cooldown is slow for reasons of its own, and does not count
 //!   until it has slack again. Each socket has a controller of its own.
-//! - All VMs that are not latency-critical are best-effort. A VM cannot be paused: where they are to have
-//!   nothing, they keep their reservation, and a crumb. Their cores are quotas that all of them share.
+//! - The paper knows two kinds of jobs. Here, VMs whose objective is throughput are neither: their owners
+//!   count on them, so they are not taken from, and share by weight with the latency-critical ones.
+//! - A VM cannot be paused: where best-effort VMs are to have nothing, they keep their reservation, and a core
+//!   each. Their cores are quotas that all of them share.
 //! - Growth also stops on the slack of the last two seconds: with that of the last poll alone it overshoots
 //!   by up to seven cores, misses the objective and starts over after every cooldown.
 //! - How much memory traffic latency-critical work makes is measured, not known beforehand.
@@ -33,7 +35,7 @@ mod socket;
 use std::time::Duration;
 
 use halcyon_model::fair::divide;
-use halcyon_model::{ClassId, Family, HostTime, MilliCpu, Proposal, Reason, SocketId, Wish};
+use halcyon_model::{ClassId, Family, HostTime, MilliCpu, Objective, Proposal, Reason, SocketId, Wish};
 
 use crate::common::{claim, on_socket};
 use crate::latency::{Meter, Reading, Rest, changes_cache, is_critical, is_due, masks, tidy};
@@ -67,7 +69,7 @@ pub struct HeraclesTuning {
     pub memory_limit: f64,
     /// Margin of a link, as a share of what it carries.
     pub link_margin: f64,
-    /// Margin of a link, as a share of what latency-critical VMs move over it.
+    /// Margin of a link, as a share of what VMs that are not best-effort move over it.
     pub traffic_margin: f64,
     /// What a VM keeps that is to have nothing and has no reservation, in thousandths of a core.
     pub crumb: f64,
@@ -89,7 +91,7 @@ impl Default for HeraclesTuning {
             memory_limit: 0.90,
             link_margin: 0.05,
             traffic_margin: 0.10,
-            crumb: 50.0,
+            crumb: 1000.0,
         }
     }
 }
@@ -116,7 +118,7 @@ impl Heracles {
     fn poll(&mut self, view: &View<'_>) {
         let readings = self.polled.read(view);
         for (socket, controller) in view.world.topology.sockets().iter().zip(&mut self.sockets) {
-            let critical = members(view, socket.id, true);
+            let critical = members(view, socket.id, is_critical);
             let slacks =
                 critical.iter().map(|position| (view.world.vms[*position].id, readings[*position].slack));
             controller.excuse(view.snapshot.at, slacks.clone(), &self.tuning);
@@ -132,8 +134,8 @@ impl Heracles {
     fn step(&mut self, view: &View<'_>) {
         let readings = self.stepped.read(view);
         for (socket, controller) in view.world.topology.sockets().iter().zip(&mut self.sockets) {
-            let (critical, others) = (members(view, socket.id, true), members(view, socket.id, false));
-            let here = [&critical[..], &others[..]].concat();
+            let [critical, others, here] = [is_critical, is_best_effort, |_: &View<'_>, _| true]
+                .map(|which| members(view, socket.id, which));
             let measured = Measured {
                 traffic: sum(&here, &readings, |reading| reading.traffic),
                 best_effort_traffic: sum(&others, &readings, |reading| reading.traffic),
@@ -149,13 +151,13 @@ impl Heracles {
         let mut parts = Vec::new();
         for (socket, controller) in view.world.topology.sockets().iter().zip(&self.sockets) {
             let capacity = socket.cpu().as_f64();
-            let (critical, others) = (members(view, socket.id, true), members(view, socket.id, false));
-            let given = controller
-                .is_active(!critical.is_empty() && !others.is_empty())
-                .then(|| controller.cpu(&room(view, socket.id, &self.tuning)));
+            let [protected, others] =
+                [is_protected, is_best_effort].map(|which| members(view, socket.id, which));
+            let room = room(view, socket.id, &self.tuning);
+            let given = controller.is_active(room.both).then(|| controller.cpu(&room));
             let groups = match given {
-                Some(given) => vec![(critical, capacity - given, false), (others, given, true)],
-                None => vec![([critical, others].concat(), capacity, false)],
+                Some(given) => vec![(protected, capacity - given, false), (others, given, true)],
+                None => vec![([protected, others].concat(), capacity, false)],
             };
             for (group, capacity, capped) in groups {
                 let claims: Vec<_> = group
@@ -179,7 +181,7 @@ impl Heracles {
         }
     }
 
-    /// Class 0 is for latency-critical VMs, class 1 for all others; on a socket where nothing is weighed
+    /// Class 1 is for best-effort VMs, class 0 for all others; on a socket where nothing is weighed
     /// both have all ways.
     fn propose_cache(&self, view: &View<'_>, proposal: &mut Proposal) {
         if !changes_cache(view) || view.world.topology.cache_classes() < 2 {
@@ -196,9 +198,9 @@ impl Heracles {
         }
         proposal.classes = Some(classes);
         for (position, wish) in proposal.vms.iter_mut().enumerate() {
-            let critical = is_critical(view, position);
-            let reason = if critical { Reason::Entitlement } else { Reason::Neighbour };
-            wish.class = Some((ClassId(u32::from(!critical)), reason));
+            let best_effort = is_best_effort(view, position);
+            let reason = if best_effort { Reason::Neighbour } else { Reason::Entitlement };
+            wish.class = Some((ClassId(u32::from(best_effort)), reason));
         }
     }
 }
@@ -236,11 +238,20 @@ impl Policy for Heracles {
     }
 }
 
-/// The VMs of a socket that are latency-critical, or those that are not.
-fn members(view: &View<'_>, socket: SocketId, critical: bool) -> Vec<usize> {
+/// Whether what a VM has may be taken for others.
+fn is_best_effort(view: &View<'_>, position: usize) -> bool {
+    view.world.vms[position].objective == Objective::BestEffort
+}
+
+fn is_protected(view: &View<'_>, position: usize) -> bool {
+    !is_best_effort(view, position)
+}
+
+/// The VMs of a socket that are of a kind.
+fn members(view: &View<'_>, socket: SocketId, which: fn(&View<'_>, usize) -> bool) -> Vec<usize> {
     on_socket(view.world, &view.snapshot.assignment, socket)
         .map(|(position, _)| position)
-        .filter(|position| is_critical(view, *position) == critical)
+        .filter(|position| which(view, *position))
         .collect()
 }
 
@@ -258,9 +269,10 @@ fn sum(members: &[usize], readings: &[Reading], what: impl Fn(&Reading) -> Optio
 /// Between what best-effort VMs of a socket may be brought down and up.
 fn room(view: &View<'_>, socket: SocketId, tuning: &HeraclesTuning) -> Room {
     let host = &view.world.topology.sockets()[socket.index()];
-    let (critical, others) = (members(view, socket, true), members(view, socket, false));
+    let [critical, protected, others] =
+        [is_critical, is_protected, is_best_effort].map(|which| members(view, socket, which));
     let spec = |position: &usize| &view.world.vms[*position];
-    let kept: f64 = critical.iter().map(|position| spec(position).cpu.reservation.as_f64()).sum();
+    let kept: f64 = protected.iter().map(|position| spec(position).cpu.reservation.as_f64()).sum();
     let crumb = |position: &usize| {
         spec(position).cpu.reservation.as_f64().max(tuning.crumb.min(spec(position).cpu.limit.as_f64()))
     };

@@ -16,7 +16,8 @@
 //!   goes back to its weight's part and asks for nothing for 30 s, twice as long each time. And a VM below
 //!   its weight's part may take from one above, slack or not: with dozens of VMs, some of them never at
 //!   ease, those would otherwise end up with everything.
-//! - Cores are CPU shares, with ceilings at the limits: what a VM leaves idle the kernel gives to others.
+//! - Cores are CPU shares, with ceilings at the limits: what a VM leaves idle the kernel gives to others. As
+//!   with whole cores, no VM gives up its last one.
 //! - Hardware has fewer classes of service than there are VMs: those of one socket are clustered by how
 //!   tight their objective is. A cluster moves one way at a time, and down only if none of it is short.
 //! - Memory bandwidth is a cap on the VMs that are not latency-critical, in tenths of their socket's, and is
@@ -61,6 +62,9 @@ pub struct PartiesTuning {
     pub channels_busy: f64,
     /// Load below which it is loosened.
     pub channels_idle: f64,
+    /// What a VM does not go below when it gives CPU time up, in thousandths of a core, if that is less than
+    /// its limit.
+    pub least_cpu: f64,
     /// Unit of CPU time, in thousandths of a core; a small VM's unit is an eighth of its limit.
     pub cpu_unit: f64,
     /// Unit of memory, in bytes; a small VM's unit is a sixteenth of its limit.
@@ -78,15 +82,16 @@ impl Default for PartiesTuning {
             upsize_below: 0.05,
             downsize_above: 0.20,
             progress: 0.01,
-            blame: Duration::from_secs(5),
+            blame: Duration::from_secs(20),
             rest: Duration::from_secs(30),
             longest_rest: Duration::from_secs(960),
             give_up: Duration::from_secs(60),
             channels_busy: 0.80,
             channels_idle: 0.40,
+            least_cpu: 1000.0,
             cpu_unit: 1000.0,
             memory_unit: 1024.0 * 1024.0 * 1024.0,
-            memory_floor: 1.05,
+            memory_floor: 1.30,
             clusters: 6,
         }
     }

@@ -226,7 +226,8 @@ impl<'a> Round<'a> {
 
     /// What a VM can give up of its CPU time.
     fn cpu_to_give(&self, position: usize) -> f64 {
-        let least = self.spec(position).cpu.reservation.as_f64();
+        let cpu = &self.spec(position).cpu;
+        let least = cpu.reservation.as_f64().max(self.tuning.least_cpu.min(cpu.limit.as_f64()));
         self.held(position).map_or(0.0, |held| (held.cpu - least).clamp(0.0, self.cpu_unit(position)))
     }
 

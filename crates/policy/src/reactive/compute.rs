@@ -3,7 +3,7 @@
 use halcyon_model::fair::Claim;
 use halcyon_model::{Objective, Reason, SocketId, VmSpec, VmWish, Wish};
 
-use super::Reactive;
+use super::{Known, Reactive};
 use crate::View;
 use crate::common::{divide_by_socket, on_socket};
 
@@ -12,7 +12,13 @@ const AT_CAP: f64 = 0.9;
 
 impl Reactive {
     /// Shares follow expected demand; the ceiling stays at the limit, so that nothing lies idle.
-    pub(super) fn divide_cpu(&self, view: &View<'_>, expected: &[Option<f64>], wishes: &mut [VmWish]) {
+    pub(super) fn divide_cpu(
+        &self,
+        view: &View<'_>,
+        expected: &[Option<f64>],
+        known: Option<&dyn Known>,
+        wishes: &mut [VmWish],
+    ) {
         let held = &view.snapshot.assignment;
         let topology = view.world.topology;
         let shares = divide_by_socket(
@@ -28,16 +34,15 @@ impl Reactive {
                     Objective::Latency { .. } => limit.min(1000.0),
                     _ => 0.02 * limit,
                 };
-                let rank =
-                    self.foresight.as_ref().map_or(1.0, |known| known.rank(position, view.snapshot.at));
+                let rank = known.map_or(1.0, |known| known.rank(position));
                 Claim { weight: self.weight(spec) * rank, least, most: need.max(foot).clamp(least, limit) }
             },
         );
         for (position, (wish, share)) in wishes.iter_mut().zip(shares).enumerate() {
             let spec = &view.world.vms[position];
             let (held, limit) = (held.holdings[position].cpu, spec.cpu.limit.as_f64());
-            let near =
-                (share - held.share.as_f64()).abs() <= self.tuning.dead_band * held.share.as_f64() + 50.0;
+            let band = known.and_then(|known| known.band(position)).unwrap_or(self.tuning.dead_band);
+            let near = (share - held.share.as_f64()).abs() <= band * held.share.as_f64() + 50.0;
             let Some(expected) = expected[position].filter(|_| !near || held.ceiling != spec.cpu.limit)
             else {
                 continue;

@@ -11,7 +11,7 @@ use crate::View;
 use crate::common::count_devices;
 
 /// A VM that stands still for devices longer than this share of the time is short of them.
-const STARVED: f64 = 0.15;
+const STARVED: f64 = 0.05;
 /// A device that is used less than this share of what it can is hardly missed.
 const IDLE: f64 = 0.05;
 

@@ -164,7 +164,7 @@ fn served(view: &View<'_>, position: usize, found: &Use, slices: u32) -> f64 {
 }
 
 /// How fast the program of a VM runs on so many slices; in proportion to them where that was not measured.
-fn speed(view: &View<'_>, position: usize, slices: u32) -> f64 {
+pub(crate) fn speed(view: &View<'_>, position: usize, slices: u32) -> f64 {
     let response = view.application(position).and_then(|application| application.response.gpu);
     response.map_or_else(|| f64::from(slices) / f64::from(WHOLE), |response| response.speed(slices))
 }

@@ -7,7 +7,7 @@ use super::Reactive;
 use crate::View;
 
 /// Smaller changes are not worth a balloon.
-const LEAST_CHANGE: f64 = 128.0 * 1024.0 * 1024.0;
+pub(crate) const LEAST_CHANGE: f64 = 128.0 * 1024.0 * 1024.0;
 
 #[derive(Debug, Clone, Copy)]
 struct Need {
@@ -58,13 +58,7 @@ impl Reactive {
     fn need(&self, view: &View<'_>, position: usize, spec: &VmSpec, holding: &Holding) -> Need {
         let held = holding.total_memory().as_f64();
         let known = view.history.estimate(position);
-        let working_set = match &self.foresight {
-            Some(foresight) => {
-                let now = view.snapshot.at;
-                Some(foresight.working_set(position, now, now + super::FORESEEN_MEMORY))
-            }
-            None => known.and_then(|known| known.working_set.percentile(self.tuning.percentile)),
-        };
+        let working_set = known.and_then(|known| known.working_set.percentile(self.tuning.percentile));
         let Some(working_set) = working_set else { return Need { held, wanted: held, spare: 0.0 } };
         let stalled = known.and_then(|known| known.memory_stalled.percentile(0.75)).unwrap_or(0.0);
         let pressure = if stalled > 0.01 { 1.15 } else { 1.0 };
@@ -98,7 +92,12 @@ fn as_wish(holding: &Holding) -> Vec<(NodeId, f64)> {
 
 /// Adds memory on the nearest nodes with room; the last of them may be asked for more than it has free,
 /// for what others are about to give up.
-fn grow(view: &View<'_>, holding: &Holding, mut more: f64, free: &mut [f64]) -> Vec<(NodeId, f64)> {
+pub(crate) fn grow(
+    view: &View<'_>,
+    holding: &Holding,
+    mut more: f64,
+    free: &mut [f64],
+) -> Vec<(NodeId, f64)> {
     let mut nodes = as_wish(holding);
     let nearest = view.world.topology.nearest_nodes(holding.socket);
     let add = |nodes: &mut Vec<(NodeId, f64)>, node: NodeId, size: f64| match nodes
@@ -123,7 +122,7 @@ fn grow(view: &View<'_>, holding: &Holding, mut more: f64, free: &mut [f64]) -> 
 }
 
 /// Takes memory from the farthest nodes first.
-fn shrink(view: &View<'_>, holding: &Holding, mut less: f64) -> Vec<(NodeId, f64)> {
+pub(crate) fn shrink(view: &View<'_>, holding: &Holding, mut less: f64) -> Vec<(NodeId, f64)> {
     let mut nodes = as_wish(holding);
     for node in view.world.topology.nearest_nodes(holding.socket).iter().rev() {
         if let Some((_, held)) = nodes.iter_mut().find(|(held, _)| held == node) {

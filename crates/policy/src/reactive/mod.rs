@@ -7,22 +7,19 @@
 mod compute;
 mod fabric;
 mod gpu;
-mod memory;
+pub(crate) mod memory;
+
+pub(crate) use gpu::speed as gpu_speed;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use halcyon_model::{DeviceId, HostTime, Objective, Proposal, VmId, VmSpec, VmWish, World};
+use halcyon_model::{DeviceId, HostTime, Objective, Proposal, VmId, VmSpec, VmWish};
 
 use crate::common::hand_out_devices;
 use crate::{Policy, View};
 
-/// How far ahead knowledge of the future is used for what changes at once.
-const FORESEEN_CPU: Duration = Duration::from_secs(5);
-/// And for memory, which takes its time.
-const FORESEEN_MEMORY: Duration = Duration::from_secs(120);
-
-/// The parameters of [`Reactive`], with defaults that work on most hosts.
+/// The parameters of [`Reactive`], with defaults that were tuned on scenarios of training.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tuning {
     /// Which percentile of recent demand counts as expected, 0 to 1.
@@ -53,10 +50,10 @@ impl Default for Tuning {
     fn default() -> Self {
         Self {
             percentile: 0.95,
-            cpu_headroom: 0.15,
-            memory_headroom: 0.10,
+            cpu_headroom: 0.30,
+            memory_headroom: 0.03,
             dead_band: 0.10,
-            latency_boost: 4.0,
+            latency_boost: 8.0,
             bandwidth_high: 0.90,
             bandwidth_low: 0.70,
             memory_pace: Duration::from_secs(5),
@@ -67,28 +64,22 @@ impl Default for Tuning {
     }
 }
 
-/// What is known of the future, for a policy that is to show what could be reached at best.
-pub trait Foresight: std::fmt::Debug + Send {
-    /// The most CPU time that the VM at `position` will want between two moments, in thousandths.
-    fn cpu(&self, position: usize, from: HostTime, to: HostTime) -> f64;
-
-    /// Its largest working set between two moments, in bytes.
-    fn working_set(&self, position: usize, from: HostTime, to: HostTime) -> f64;
-
-    /// Takes note of the VMs that are there, by which positions are meant from now on.
-    fn follow(&mut self, _world: World<'_>) {}
+/// What is known of the VMs that are there, for [`Reactive::decide_by`].
+pub(crate) trait Known {
+    /// CPU time that the VM at a position should be able to have, in thousandths.
+    fn cpu(&self, position: usize) -> Option<f64>;
 
     /// How much it counts where CPU time is short, as a factor of its weight.
-    fn rank(&self, _position: usize, _now: HostTime) -> f64 {
-        1.0
-    }
+    fn rank(&self, position: usize) -> f64;
+
+    /// A change of its share that is smaller, as a share of what is held, is not made.
+    fn band(&self, position: usize) -> Option<f64>;
 }
 
 /// The hand-made controller.
 #[derive(Debug, Default)]
 pub struct Reactive {
     tuning: Tuning,
-    foresight: Option<Box<dyn Foresight>>,
     memory_at: Option<HostTime>,
     placement_at: Option<HostTime>,
     fabric_at: Option<HostTime>,
@@ -108,26 +99,33 @@ impl Reactive {
         Self { tuning, ..Self::default() }
     }
 
-    /// The controller that knows instead of guessing; it goes by the name `clairvoyant`.
-    #[must_use]
-    pub fn clairvoyant(foresight: Box<dyn Foresight>, tuning: Tuning) -> Self {
-        Self { tuning, foresight: Some(foresight), ..Self::default() }
-    }
-
     /// What the VM at `position` is expected to use of its CPUs, in thousandths, without headroom.
     fn expected_cpu(&self, view: &View<'_>, position: usize) -> Option<f64> {
         let limit = view.world.vms[position].cpu.limit.as_f64();
-        if let Some(foresight) = &self.foresight {
-            let now = view.snapshot.at;
-            let coming = foresight.cpu(position, now, now + FORESEEN_CPU);
-            // What waits already has to be worked off as well.
-            let waiting = view.history.estimate(position).and_then(|known| known.cpu.last());
-            return Some(coming.max(waiting.unwrap_or(0.0)).min(limit));
-        }
         let known = &view.history.estimate(position)?.cpu;
         // What is used twice in a row is no spike, however new it is.
         let new = known.sustained(2).unwrap_or(0.0);
         Some(known.percentile(self.tuning.percentile)?.max(new).min(limit))
+    }
+
+    /// CPU time, bandwidth, sockets and links for VMs of which more is known; memory, devices and GPU
+    /// slices are left out.
+    pub(crate) fn decide_by(&mut self, view: &View<'_>, known: &dyn Known) -> Proposal {
+        let mut proposal = Proposal { based_on: view.snapshot.generation, ..Proposal::default() };
+        proposal.vms =
+            view.world.vms.iter().map(|spec| VmWish { vm: spec.id, ..VmWish::default() }).collect();
+        let now = view.snapshot.at;
+        let expected: Vec<_> = (0..view.world.vms.len()).map(|position| known.cpu(position)).collect();
+        self.divide_cpu(view, &expected, Some(known), &mut proposal.vms);
+        self.divide_memory_bandwidth(view, &mut proposal.vms);
+        if is_due(&mut self.placement_at, now, self.tuning.placement_pace) {
+            self.balance_sockets(view, &expected, &mut proposal.vms);
+        }
+        if is_due(&mut self.fabric_at, now, self.tuning.fabric_pace) {
+            proposal.device_bandwidth = crate::fixed::open_devices(view, halcyon_model::Reason::Fit);
+            self.move_lanes(view, &mut proposal.links);
+        }
+        proposal
     }
 
     fn weight(&self, spec: &VmSpec) -> f64 {
@@ -142,7 +140,7 @@ impl Reactive {
 
 impl Policy for Reactive {
     fn name(&self) -> &'static str {
-        if self.foresight.is_some() { "clairvoyant" } else { "reactive" }
+        "reactive"
     }
 
     fn decide(&mut self, view: &View<'_>) -> Proposal {
@@ -150,12 +148,9 @@ impl Policy for Reactive {
         proposal.vms =
             view.world.vms.iter().map(|spec| VmWish { vm: spec.id, ..VmWish::default() }).collect();
         let now = view.snapshot.at;
-        if let Some(foresight) = &mut self.foresight {
-            foresight.follow(view.world);
-        }
         let expected: Vec<_> =
             (0..view.world.vms.len()).map(|position| self.expected_cpu(view, position)).collect();
-        self.divide_cpu(view, &expected, &mut proposal.vms);
+        self.divide_cpu(view, &expected, None, &mut proposal.vms);
         self.divide_memory_bandwidth(view, &mut proposal.vms);
         if is_due(&mut self.placement_at, now, self.tuning.placement_pace) {
             self.balance_sockets(view, &expected, &mut proposal.vms);

@@ -43,6 +43,10 @@ pub(crate) fn batch(id: u32) -> VmSpec {
     vm(id, Objective::Throughput)
 }
 
+pub(crate) fn best_effort(id: u32) -> VmSpec {
+    vm(id, Objective::BestEffort)
+}
+
 /// What a VM does in one second.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Does {

@@ -1,0 +1,17 @@
+//! How the learned policy learns.
+//!
+//! ```text
+//!  scenarios of training ─► runs, labelled by who knows the future ─► samples ─► steps ─► network
+//!            ▲                                                                        │
+//!            └──────────────────── from the second round on, it decides ◄────────────┘
+//! ```
+
+mod collect;
+mod imitate;
+pub mod losses;
+pub mod net;
+mod teach;
+
+pub use collect::{Actor, Sample, collect};
+pub use imitate::{Imitation, ImitationError, Progress};
+pub use teach::Loss;
