@@ -7,7 +7,9 @@ use super::root::{Root, Unreadable, broken, if_there};
 /// The folder in which it would be seen; most things are seen below `/sys`.
 fn folder(name: &str) -> &'static str {
     match name {
-        "container" | "cgroup" | "pressure" | "resctrl" | "running-vms" => "proc",
+        "container" | "cgroup" | "pressure" | "resctrl" | "running-vms" | "kvm" => "proc",
+        // The processor's flags and the kernel's file systems say whether there is any.
+        "cache-allocation" | "memory-bandwidth-allocation" | "cache-and-bandwidth-monitoring" => "proc",
         "qemu" | "libvirt" | "nvml" => "usr",
         _ => "sys",
     }

@@ -98,11 +98,15 @@ pub(super) fn watch(
         let stage = simulation.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         (seen, stage)
     });
-    drop(screen);
+    match seen {
+        // There is nothing to put in order, and to say that this fails nobody to say it to.
+        Ok(Seen::Gone) => std::mem::forget(screen),
+        _ => drop(screen),
+    }
     let stage = stage?;
     Ok(match seen? {
         Seen::Enough => Watched::Seen(stage.into_runs()),
-        Seen::Interrupted => Watched::Interrupted,
+        Seen::Interrupted | Seen::Gone => Watched::Interrupted,
     })
 }
 
@@ -229,6 +233,8 @@ fn act(pace: &mut Pace, action: Action) -> bool {
 enum Seen {
     Enough,
     Interrupted,
+    /// There is no terminal any more.
+    Gone,
 }
 
 /// Draws scenes and takes keys until a key or the end of the simulation ends it.
@@ -253,7 +259,7 @@ fn look(
         match screen.draw(frame) {
             Ok(true) => {}
             Ok(false) => return Ok(Seen::Enough),
-            Err(_) if !is_there(Duration::ZERO)? => return Ok(Seen::Interrupted),
+            Err(_) if !is_there(Duration::ZERO)? => return Ok(Seen::Gone),
             Err(error) => return Err(error),
         }
         if stop.load(Ordering::Relaxed) {
@@ -264,6 +270,9 @@ fn look(
                 return Ok(Seen::Enough);
             }
             linger = linger.saturating_sub(REDRAW);
+        }
+        if !is_there(REDRAW)? {
+            return Ok(Seen::Gone);
         }
         let size = screen.terminal.size().context("cannot tell the size of the terminal")?;
         let area = Rect::new(0, 0, size.width, size.height);
@@ -292,7 +301,7 @@ fn is_there(wait: Duration) -> Result<bool> {
     }
 }
 
-/// Waits for a key, at most until the next redraw; takes all that are there.
+/// Takes all keys that are there.
 fn keys(
     scene: &Scene,
     view: &mut View,
@@ -300,9 +309,6 @@ fn keys(
     screen: Rect,
     actions: &Sender<Action>,
 ) -> Result<Action> {
-    if !is_there(REDRAW)? {
-        return Ok(Action::Interrupt);
-    }
     while event::poll(Duration::ZERO).context("cannot wait for keys")? {
         let Event::Key(key) = event::read().context("cannot read keys")? else { continue };
         let seen = view.clone();
