@@ -151,7 +151,7 @@ fn files_that_are_wrong_end_with_1_and_name_file_and_line() {
 
 #[test]
 fn more_vms_than_the_host_can_keep_is_said_plainly() {
-    let output = halcyon(&["demo", "--vms", "3000", "--hours", "0.05"]);
+    let output = halcyon(&["demo", "--vms", "400", "--hours", "0.05"]);
     let message = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() || message.contains("lower its reservation"), "{message}");
 }
