@@ -222,14 +222,16 @@ impl Manner {
     }
 
     /// Alternatives, one group after another.
-    pub(super) const STAGES: [&'static [Change]; 7] = [
+    pub(super) const STAGES: [&'static [Change]; 9] = [
         &[|_| {}, |manner| manner.latency_boost = 16.0, |manner| manner.latency_boost = 1.5],
         &[|manner| manner.cache_gain = f64::INFINITY, |manner| manner.cache = 2.0],
         &[|manner| manner.cpu_headroom = 3.0, |manner| manner.ranked = true],
-        &[|manner| manner.density = 0.5],
-        &[|manner| manner.slices_ahead_s = 200],
+        &[|manner| manner.density = 0.5, |manner| manner.density = 0.25],
+        &[|manner| manner.slices_ahead_s = 200, |manner| manner.slices_ahead_s = 1200],
         &[|manner| manner.throttles = true],
-        &[|manner| manner.memory_headroom = 0.06, |manner| manner.paging = 0.3],
+        &[|manner| manner.memory_headroom = 0.06, |manner| manner.memory_headroom = 0.0],
+        &[|manner| manner.paging = 0.3, |manner| manner.paging = 0.9],
+        &[|manner| manner.memory_boost = 6.0, |manner| manner.device_pace_s = 20],
     ];
 
     /// Whether it comes to the same as another on a host without GPUs.
@@ -277,16 +279,26 @@ impl Knowing {
         Self { future, planner: Planner::new(tuning), manner, labelled: Vec::new(), needs: Vec::new() }
     }
 
-    /// What each VM that is there will need.
+    /// What each VM that is there will need, of devices and GPUs as well.
     pub(crate) fn needs(&self, view: &View<'_>) -> Vec<Need> {
-        (0..view.world.vms.len()).map(|position| self.need(view, position)).collect()
+        let need = |position: usize| {
+            let need = self.need(view, position);
+            let (spec, now) = (&view.world.vms[position], view.snapshot.at);
+            let Some(index) = self.future.index(spec.id) else { return need };
+            let limit = spec.cpu.limit.as_f64() / 1000.0;
+            let high = self.future.high(index, now, TRAFFIC_AHEAD).min(limit);
+            let (gpu, gpu_bend) = self.future.gpu_need(index, spec, high, now);
+            Need { traffic: high * self.future.applications[index].io_bytes, gpu, gpu_bend, ..need }
+        };
+        (0..view.world.vms.len()).map(need).collect()
     }
 
+    /// What a VM will need of all but devices and GPUs, of which it is known what they are worth.
     #[allow(clippy::cast_precision_loss)]
     fn need(&self, view: &View<'_>, position: usize) -> Need {
         let (spec, now, future) = (&view.world.vms[position], view.snapshot.at, &self.future);
         let Some(index) = future.index(spec.id) else { return Need::as_held(view, position) };
-        let (outlook, application) = (&future.outlooks[index], &future.applications[index]);
+        let outlook = &future.outlooks[index];
         let highest = |series: &[f32], ahead: Duration| {
             f64::from(future.between(series, now, now + ahead).iter().copied().fold(0.0, f32::max))
         };
@@ -303,9 +315,7 @@ impl Knowing {
         let dear = (enough - spec.memory.reservation.as_f64()).max(MARGIN / 2.0);
         let coming = future.between(&outlook.arrival, now, now + Duration::from_secs(60));
         let mean = coming.iter().map(|work| f64::from(*work)).sum::<f64>() / coming.len().max(1) as f64;
-        let high = future.high(index, now, TRAFFIC_AHEAD).min(limit / 1000.0);
         let boost = if critical { self.manner.memory_boost } else { 1.0 };
-        let (gpu, gpu_bend) = future.gpu_need(index, spec, high, now);
         let target = future.target(index, now).filter(|_| self.manner.ranked && mean > 0.0);
         Need {
             cpu: cpu * (1.0 + self.manner.cpu_headroom),
@@ -316,9 +326,9 @@ impl Knowing {
             memory,
             memory_enough: enough,
             memory_rank: spec.weight.as_f64() * boost / dear,
-            traffic: high * application.io_bytes,
-            gpu,
-            gpu_bend,
+            traffic: 0.0,
+            gpu: 0.0,
+            gpu_bend: 1.0,
             device_rank: 1.0,
         }
     }
