@@ -169,7 +169,8 @@ impl Imitation {
     }
 }
 
-fn network(learner: &Trainer) -> Result<Network, TrainError> {
+/// The network that `learner` has come to.
+pub(super) fn network(learner: &Trainer) -> Result<Network, TrainError> {
     learner.export(OUTPUTS, Card { model: "halcyon".into(), features: Features::digest() })
 }
 
