@@ -98,8 +98,9 @@ impl Reinforcement {
         context: &Context<'_>,
     ) -> Result<Progress, CourseError> {
         let round = pupil.rounds + 1;
-        // What was taken from who knows is of no more use.
-        pupil.window.clear();
+        if inner == 1 {
+            pupil.begin(course, context.threads)?;
+        }
         let network = Arc::new(pupil.network()?);
         let (lessons, utility) = self.play(&network, course.first_number(round), context)?;
         let loss = self.learn(&mut pupil.learner, &lessons, &mut pupil.dice, inner, context)?;
