@@ -26,6 +26,14 @@ use crate::{Policy, View};
 /// The weights that come with Halcyon.
 const EMBEDDED: &[u8] = include_bytes!("../../../../models/halcyon.safetensors");
 
+/// The network that comes with Halcyon.
+///
+/// # Errors
+/// When it is not of this version; a test rules that out.
+pub fn embedded_network() -> Result<Network, NetworkError> {
+    Network::parse(EMBEDDED)?.made_for(&Features::digest())
+}
+
 /// The learned policy.
 pub struct Learned {
     network: Network,
@@ -43,7 +51,7 @@ impl Learned {
     /// # Errors
     /// When those are not of this version; a test rules that out.
     pub fn embedded() -> Result<Self, NetworkError> {
-        Network::parse(EMBEDDED)?.made_for(&Features::digest()).map(Self::new)
+        embedded_network().map(Self::new)
     }
 
     /// With other weights.
