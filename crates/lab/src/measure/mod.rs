@@ -5,7 +5,24 @@
 //! rests on particular weights: they run with whatever the program was built with.
 
 mod decision;
+mod forecast;
 mod host;
 
+use std::time::Duration;
+
+use halcyon_control::Stopwatch;
+
 pub use decision::{DecisionTime, MOST_DIFFERENCE, Part, Rival, decision_time};
+pub use forecast::{
+    ForecastCase, ForecastReport, ForecastRow, MethodRow, SHORTEST_FORECAST, forecasts,
+};
 pub use host::grown;
+
+/// A stopwatch that says that no time passes, for what is not measured.
+struct Still;
+
+impl Stopwatch for Still {
+    fn elapsed(&self) -> Duration {
+        Duration::ZERO
+    }
+}
