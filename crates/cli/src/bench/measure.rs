@@ -1,4 +1,4 @@
-//! `halcyon bench forecasts | decision-time`: one part of the learned policy, judged by itself.
+//! `halcyon bench forecasts | decision-time | recovery`: one part of the learned policy, judged by itself.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -13,13 +13,14 @@ use halcyon_policy::learned::embedded_network;
 use halcyon_sim::trace::{self, Selection, TraceSet};
 use serde::Serialize;
 
-use super::{INTERRUPTED, setup};
+use super::{INTERRUPTED, USAGE, setup};
 use crate::demo::{WallClock, print, stop_on_interrupt};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Measure {
     Forecasts(ForecastArgs),
     DecisionTime(DecisionArgs),
+    Recovery(RecoveryArgs),
 }
 
 /// Judge the network's forecasts by themselves
@@ -62,10 +63,25 @@ pub(super) struct DecisionArgs {
     json: bool,
 }
 
+/// Measure how fast a host is itself again after an event
+///
+/// After a load that jumps, a VM that arrives, and a hand-over of a device that fails: the seconds until the
+/// host's score is within 2 % of its steady value and stays there.
+#[derive(Debug, clap::Args)]
+pub(super) struct RecoveryArgs {
+    /// The policies, separated by commas
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "static,reactive,learned")]
+    policies: Vec<String>,
+    /// Print JSON instead of the table
+    #[arg(long)]
+    json: bool,
+}
+
 pub(super) fn run(measure: &Measure) -> Result<ExitCode> {
     match measure {
         Measure::Forecasts(args) => forecasts(args),
         Measure::DecisionTime(args) => decision_time(args),
+        Measure::Recovery(args) => recovery(args),
     }
 }
 
@@ -87,6 +103,18 @@ fn decision_time(args: &DecisionArgs) -> Result<ExitCode> {
     if args.json {
         print(&json(&all)?)?;
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn recovery(args: &RecoveryArgs) -> Result<ExitCode> {
+    let known = bench::policies();
+    if let Some(name) = args.policies.iter().find(|name| !known.contains(&name.as_str())) {
+        eprintln!("halcyon: there is no policy `{name}`; choose from {}", known.join(", "));
+        return Ok(ExitCode::from(USAGE));
+    }
+    let names: Vec<&str> = args.policies.iter().map(String::as_str).collect();
+    let found = measure::recovery(&names).map_err(|error| anyhow!(error))?;
+    print(&if args.json { json(&found)? } else { found.to_string() })?;
     Ok(ExitCode::SUCCESS)
 }
 

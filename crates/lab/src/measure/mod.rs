@@ -7,6 +7,7 @@
 mod decision;
 mod forecast;
 mod host;
+mod recovery;
 
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ pub use forecast::{
     ForecastCase, ForecastReport, ForecastRow, MethodRow, SHORTEST_FORECAST, forecasts,
 };
 pub use host::grown;
+pub use recovery::{Recovery, RecoveryReport, recovery};
 
 /// A stopwatch that says that no time passes, for what is not measured.
 struct Still;
