@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
+use halcyon_control::Stopwatch;
 use halcyon_lab::bench::{self, Entry};
 use halcyon_lab::measure::{self, SHORTEST_FORECAST};
 use halcyon_lab::{Draw, Scenario};
@@ -58,6 +59,9 @@ pub(super) struct DecisionArgs {
     /// How many decisions at each size
     #[arg(long, value_name = "N", default_value_t = 3000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     decisions: u32,
+    /// Count only the time in which this thread ran, on a machine that is not quiet
+    #[arg(long)]
+    cpu_time: bool,
     /// Print JSON instead of the table
     #[arg(long)]
     json: bool,
@@ -89,11 +93,22 @@ fn json(found: &impl Serialize) -> Result<String> {
     Ok(serde_json::to_string_pretty(found).context("cannot write the result as JSON")? + "\n")
 }
 
+/// Time in which this thread ran.
+struct ThreadClock;
+
+impl Stopwatch for ThreadClock {
+    fn elapsed(&self) -> Duration {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+        Duration::try_from(now).unwrap_or_default()
+    }
+}
+
 fn decision_time(args: &DecisionArgs) -> Result<ExitCode> {
-    let clock = WallClock(Instant::now());
+    let wall = WallClock(Instant::now());
+    let clock: &dyn Stopwatch = if args.cpu_time { &ThreadClock } else { &wall };
     let mut all = Vec::new();
     for vms in &args.vms {
-        let found = measure::decision_time(*vms as usize, args.decisions, &clock, None);
+        let found = measure::decision_time(*vms as usize, args.decisions, clock, None);
         let found = found.map_err(|error| anyhow!(error).context(format!("cannot time {vms} VMs")))?;
         if !args.json {
             print(&format!("{found}\n"))?;
