@@ -33,7 +33,8 @@ fn main() -> Result<()> {
     let clock = WallClock(Instant::now());
     for vms in SIZES {
         let mut tract = Tract::new(embedded_network()?);
-        let found = decision_time(vms, decisions, &clock, Some(&mut tract)).map_err(|error| anyhow!(error))?;
+        let found =
+            decision_time(vms, decisions, &clock, Some(&mut tract)).map_err(|error| anyhow!(error))?;
         print!("{found}");
         let named = |name: &str| found.parts.iter().find(|part| part.name == name);
         if let (Some(ours), Some(theirs)) = (named("network"), named("tract")) {

@@ -36,9 +36,10 @@ fn judged(traces: TraceSet, vms: usize) -> ForecastReport {
 fn assert_sane(report: &ForecastReport) {
     assert_eq!(report.model, "constant");
     for row in &report.rows {
-        assert_eq!(row.methods.iter().map(|method| method.method.as_str()).collect::<Vec<_>>(), [
-            "network", "last", "seasonal", "ewma"
-        ]);
+        assert_eq!(
+            row.methods.iter().map(|method| method.method.as_str()).collect::<Vec<_>>(),
+            ["network", "last", "seasonal", "ewma"]
+        );
         let loss = |place: usize| row.methods[place].pinball.expect("it was judged");
         // Who is sure of the last value covers nothing; its own errors make it better.
         assert!(row.methods[0].coverage.expect("it was judged") < 0.3, "{row:?}");
@@ -69,8 +70,10 @@ fn too_short_a_run_is_refused() {
 
 #[test]
 fn forecasts_of_real_demand_are_judged() {
-    let data = std::env::var_os("HALCYON_DATA")
-        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data"), PathBuf::from);
+    let data = std::env::var_os("HALCYON_DATA").map_or_else(
+        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data"),
+        PathBuf::from,
+    );
     let path = data.join("traces/planetlab/20110303.tar.gz");
     if !path.exists() {
         eprintln!("skipped: {} is not there; HALCYON_DATA names the folder with traces", path.display());

@@ -10,9 +10,7 @@ use std::time::Duration;
 
 use common::{HOUR, Still, scenario};
 use halcyon_control::{Config, Cycle, Fallback, Stopwatch};
-use halcyon_hal::{
-    Actuate, ActuateError, Inventory, MemoryJournal, Observe, ObserveError, Progress, Ticket,
-};
+use halcyon_hal::{Actuate, ActuateError, Inventory, MemoryJournal, Observe, ObserveError, Progress, Ticket};
 use halcyon_lab::Run;
 use halcyon_model::{Family, HostTime, Proposal, Snapshot, Step, check};
 use halcyon_policy::features::HOST_TABLE;

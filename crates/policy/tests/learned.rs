@@ -14,8 +14,7 @@ use halcyon_policy::learned::Guard;
 use support::random::{Host, Tape, config, tape};
 use support::{Bench, hold_out, host, vm};
 
-const SHAPE: Shape =
-    Shape { features: Features::PER_VM, host: Features::HOST, width: 24, outputs: OUTPUTS };
+const SHAPE: Shape = Shape { features: Features::PER_VM, host: Features::HOST, width: 24, outputs: OUTPUTS };
 
 fn untrained(seed: u64) -> Learned {
     Learned::new(Network::random(SHAPE, seed).expect("the shape is permitted"))

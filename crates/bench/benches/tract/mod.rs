@@ -137,7 +137,8 @@ impl Graph<'_> {
         let parameters = self.network.parameters();
         let weights = parameters.tensor(Weights::ContextWeight);
         let (of_socket, of_host) = weights.split_at(width * width);
-        let (of_socket, of_host) = (self.constant(width, width, of_socket)?, self.constant(width, width, of_host)?);
+        let (of_socket, of_host) =
+            (self.constant(width, width, of_socket)?, self.constant(width, width, of_host)?);
         let bias = self.constant(1, width, parameters.tensor(Weights::ContextBias))?;
         let socket = self.product(shares, encoded)?;
         let socket = self.product(socket, of_socket)?;

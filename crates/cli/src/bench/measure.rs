@@ -140,7 +140,10 @@ fn forecasts(args: &ForecastArgs) -> Result<ExitCode> {
     let network = embedded_network()?;
     let hours = args.hours.unwrap_or(Duration::from_secs(3600));
     if hours < SHORTEST_FORECAST {
-        bail!("--hours gives less than the {} s that it takes to judge forecasts", SHORTEST_FORECAST.as_secs());
+        bail!(
+            "--hours gives less than the {} s that it takes to judge forecasts",
+            SHORTEST_FORECAST.as_secs()
+        );
     }
     let entries = if args.traces.is_empty() {
         bench::standard().into_iter().map(|entry| entry.lasting(hours)).collect()
@@ -176,7 +179,10 @@ fn of_trace(path: &Path, scenarios: u32, hours: Duration) -> Result<Vec<Entry>> 
         let traces = TraceSet::collect(trace::open(path, None)?, &selection, path)?;
         if seed == 1 && !traces.shortfall.is_zero() {
             let short = traces.shortfall.as_secs_f64() / 3600.0;
-            eprintln!("halcyon: {} is {short:.1} h shorter than the run; it starts again at its end", traces.source);
+            eprintln!(
+                "halcyon: {} is {short:.1} h shorter than the run; it starts again at its end",
+                traces.source
+            );
         }
         let only_gpu = traces.series.iter().all(|series| series.cpu.iter().all(Option::is_none));
         let (text, vms) = if only_gpu { GPU_BOX } else { TWO_SOCKET };

@@ -149,12 +149,17 @@ impl<'a> Again<'a> {
         let took = self.clock.elapsed().saturating_sub(began);
         let theirs = rival.outputs();
         if theirs.len() != self.ours.len() {
-            return Err(format!("{} has {} outputs, not {}", rival.name(), theirs.len(), self.ours.len()).into());
+            return Err(
+                format!("{} has {} outputs, not {}", rival.name(), theirs.len(), self.ours.len()).into()
+            );
         }
         let differs = |(ours, theirs): (&f32, &f32)| (ours - theirs).abs() / ours.abs().max(1.0);
-        let most = self.ours.iter().zip(theirs).map(differs).fold(0.0, f32::max);
-        if !(most <= MOST_DIFFERENCE) {
-            return Err(format!("{} differs by {most} from our outputs", rival.name()).into());
+        let mut most = 0.0_f32;
+        for difference in self.ours.iter().zip(theirs).map(differs) {
+            if difference.is_nan() || difference > MOST_DIFFERENCE {
+                return Err(format!("{} differs by {difference} from our outputs", rival.name()).into());
+            }
+            most = most.max(difference);
         }
         Ok((took, most))
     }
@@ -175,7 +180,11 @@ fn part(name: &str, mut times: Vec<Duration>) -> Part {
 
 impl fmt::Display for DecisionTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{} VMs, {} decisions, {} of them with changes; µs", self.vms, self.decisions, self.plans)?;
+        writeln!(
+            f,
+            "{} VMs, {} decisions, {} of them with changes; µs",
+            self.vms, self.decisions, self.plans
+        )?;
         writeln!(f, "  {:<24} {:>10} {:>10} {:>10} {:>12}", "", "p50", "p99", "longest", "of network")?;
         let network = self.parts.iter().find(|part| part.name == "network").map_or(0.0, |part| part.p50_us);
         for part in &self.parts {

@@ -14,9 +14,7 @@ use std::time::Duration;
 use halcyon_control::Stopwatch;
 
 pub use decision::{DecisionTime, MOST_DIFFERENCE, Part, Rival, decision_time};
-pub use forecast::{
-    ForecastCase, ForecastReport, ForecastRow, MethodRow, SHORTEST_FORECAST, forecasts,
-};
+pub use forecast::{ForecastCase, ForecastReport, ForecastRow, MethodRow, SHORTEST_FORECAST, forecasts};
 pub use host::grown;
 pub use recovery::{Recovery, RecoveryReport, recovery};
 

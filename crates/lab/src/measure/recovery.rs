@@ -14,9 +14,7 @@ use std::time::Duration;
 use halcyon_hal::StepState;
 use halcyon_model::describe::parse_host;
 use halcyon_model::profile::Response;
-use halcyon_model::{
-    Bandwidth, Bounds, ByteSize, MilliCpu, Objective, Step, VmId, VmSpec, Weight,
-};
+use halcyon_model::{Bandwidth, Bounds, ByteSize, MilliCpu, Objective, Step, VmId, VmSpec, Weight};
 use halcyon_sim::{Application, Demand, Guest, Parameters, SimHost, Workload};
 use serde::Serialize;
 
@@ -130,8 +128,8 @@ fn score(host: &SimHost, specs: &[VmSpec]) -> f64 {
         let known = specs.binary_search_by_key(&vm, |spec| spec.id).ok()?;
         Some((utility?, specs[known].weight.as_f64()))
     });
-    let (sum, weights) = weighed
-        .fold((0.0, 0.0), |(sum, all), (utility, weight)| (sum + weight * utility, all + weight));
+    let (sum, weights) =
+        weighed.fold((0.0, 0.0), |(sum, all), (utility, weight)| (sum + weight * utility, all + weight));
     if weights > 0.0 { sum / weights } else { 1.0 }
 }
 
@@ -154,7 +152,7 @@ fn judge(event: &str, policy: &str, variant: u64, scores: &[f64]) -> Recovery {
 fn near_from(scores: &[f64], steady: f64) -> Option<u64> {
     let is_far = |score: &f64| (score - steady).abs() > NEAR * steady;
     let from = scores.iter().rposition(is_far).map_or(0, |last| last + 1);
-    (from < scores.len()).then(|| from as u64)
+    (from < scores.len()).then_some(from as u64)
 }
 
 /// Without bursts and surges.
@@ -251,8 +249,8 @@ fn guest(id: u32, cores: f64, work: Vec<f32>, working_set_gib: f64, objective: O
 /// On the host for storage, where every hand-over of a device fails: each is judged by the score before it.
 fn failures(policy: &str, variant: u64) -> Result<Vec<Recovery>, Refusal> {
     let entries = standard();
-    let of_storage = entries.iter().filter(|entry| entry.name().starts_with("nvme-storage"));
-    let Some(entry) = of_storage.skip(variant as usize).next() else { return Ok(Vec::new()) };
+    let mut of_storage = entries.iter().filter(|entry| entry.name().starts_with("nvme-storage"));
+    let Some(entry) = of_storage.nth(usize::try_from(variant)?) else { return Ok(Vec::new()) };
     let scenario = entry.scenario()?;
     let parameters = Parameters { device_failure: 1.0, ..even(&scenario.parameters) };
     let found = scores(&Scenario { parameters, duration: Duration::from_secs(1200), ..scenario }, policy)?;

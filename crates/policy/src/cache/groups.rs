@@ -86,9 +86,8 @@ fn cluster(shapes: &[Vec<f64>], count: usize) -> Vec<usize> {
     for step in 0..STEPS {
         let before = group_of.clone();
         for (shape, group) in shapes.iter().zip(&mut group_of) {
-            let off = |centre: &usize| distance(shape, &centres[*centre]);
-            let nearest = (0..centres.len()).min_by(|a, b| off(a).total_cmp(&off(b)));
-            *group = nearest.unwrap_or(0);
+            let off = centres.iter().map(|centre| distance(shape, centre)).enumerate();
+            *group = off.min_by(|a, b| a.1.total_cmp(&b.1)).map_or(0, |(nearest, _)| nearest);
         }
         if step > 0 && group_of == before {
             break;

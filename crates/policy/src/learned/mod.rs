@@ -108,6 +108,13 @@ impl Policy for Learned {
         self.needs.extend(
             rows.enumerate().map(|(position, row)| Anchor::of(view, position).need(&row[FORECASTS..])),
         );
+        for (position, (need, spec)) in self.needs.iter_mut().zip(view.world.vms).enumerate() {
+            // Of a VM that has just come nothing is known. It may have all it can use; what it leaves, the
+            // others have anyway, and what it lacks makes its requests wait from the start.
+            if view.history.estimate(position).is_none_or(|known| known.cpu.last().is_none()) {
+                need.cpu = need.cpu.max(spec.cpu.limit.as_f64());
+            }
+        }
         self.planner.decide(view, &self.needs)
     }
 

@@ -181,12 +181,8 @@ impl Bench<'_> {
         alphas: &[f32],
         figures: impl Fn(&Track<'_>, usize) -> [(Option<f32>, bool); N],
     ) -> Vec<Sums> {
-        let tracks: Vec<Track<'_>> = self
-            .course
-            .vms
-            .iter()
-            .map(|(vm, course)| Track::new(*vm, course, quantity, alphas))
-            .collect();
+        let tracks: Vec<Track<'_>> =
+            self.course.vms.iter().map(|(vm, course)| Track::new(*vm, course, quantity, alphas)).collect();
         let mut sums = vec![Sums::default(); N + 1];
         let mut errors: [Errors; N] = std::array::from_fn(|_| Errors::default());
         let mut open: Open<N> = VecDeque::new();
@@ -208,7 +204,9 @@ impl Bench<'_> {
                     .collect();
                 if at >= self.warm_up && quantiles.len() == N {
                     let all = std::iter::once((told[horizon], false)).chain(quantiles);
-                    sums.iter_mut().zip(all).for_each(|(sums, (told, without))| sums.add(told, came, without));
+                    sums.iter_mut()
+                        .zip(all)
+                        .for_each(|(sums, (told, without))| sums.add(told, came, without));
                 }
                 open.push_back((at, track.vm, figures.map(|(figure, _)| Some(came - figure?))));
             }

@@ -118,7 +118,8 @@ pub fn forecasts(
     if stop.load(Ordering::Relaxed) {
         return Ok(None);
     }
-    let places = || (0..QUANTITIES.len()).flat_map(|quantity| (0..HORIZONS.len()).map(move |h| (quantity, h)));
+    let places =
+        || (0..QUANTITIES.len()).flat_map(|quantity| (0..HORIZONS.len()).map(move |h| (quantity, h)));
     let rows = places().filter_map(|(quantity, horizon)| {
         let cells: Vec<_> = found.iter().map(|grid| &grid[quantity][horizon]).collect();
         row((quantity, horizon), &cells, alphas[quantity][horizon])
@@ -135,11 +136,8 @@ pub fn forecasts(
 }
 
 fn watched(network: &Network, entry: &Entry) -> Result<(watch::Course, f64), BenchError> {
-    let refused = |source: Refusal| BenchError::Scenario {
-        name: entry.name().into(),
-        seed: entry.seed(),
-        source,
-    };
+    let refused =
+        |source: Refusal| BenchError::Scenario { name: entry.name().into(), seed: entry.seed(), source };
     if entry.duration() < SHORTEST_FORECAST {
         let least = SHORTEST_FORECAST.as_secs();
         return Err(refused(format!("it lasts less than {least} s, too short to judge forecasts").into()));
