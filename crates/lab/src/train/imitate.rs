@@ -1,39 +1,26 @@
 //! Imitation of one who knows the future, with dataset aggregation (Ross et al. 2011).
 
-use std::collections::VecDeque;
-use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::time::Duration;
 
-use halcyon_policy::learned::OUTPUTS;
-use halcyon_policy::network::Parameters;
-use halcyon_policy::{Batch, Card, Features, Network, NetworkError, Shape};
-use rand::Rng;
-use rand_pcg::Pcg64Mcg;
+use halcyon_policy::Batch;
+use serde::{Deserialize, Serialize};
 
 use super::collect::{Actor, Sample, collect};
-use super::net::{TrainError, Trainer, Tuning};
+use super::context::{Context, CourseError};
+use super::course::Course;
+use super::net::{TrainError, Trainer};
+use super::pupil::{Dice, Progress, Pupil, Taken};
 use super::teach::{Loss, imitate};
-use crate::bench::training;
-
-/// Why there is no network.
-#[derive(Debug, thiserror::Error)]
-pub enum ImitationError {
-    /// It cannot be made.
-    #[error("there is no such network")]
-    Network(#[from] NetworkError),
-    /// It came apart.
-    #[error("the network does not learn")]
-    Train(#[from] TrainError),
-}
 
 /// How imitation goes.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Imitation {
-    /// The seed.
-    pub seed: u64,
     /// Rounds of taking samples and learning.
     pub rounds: usize,
+    /// In so many of them, the first, the one who knows decides; then the network does.
+    pub led: usize,
     /// Runs in each round.
     pub runs: u64,
     /// Simulated time of a run.
@@ -48,114 +35,110 @@ pub struct Imitation {
     pub batch: usize,
     /// The rate at the beginning; it falls to a tenth.
     pub rate: f32,
-    /// Width of the network.
-    pub width: usize,
-    /// Threads.
-    pub threads: NonZeroUsize,
 }
 
 impl Default for Imitation {
     fn default() -> Self {
         Self {
-            seed: 1,
             rounds: 12,
-            runs: 24,
+            led: 1,
+            runs: 96,
             length: Duration::from_secs(1800),
             every: 10,
             kept: 600_000,
-            steps: 300,
-            batch: 2048,
+            steps: 400,
+            batch: 4096,
             rate: 1e-3,
-            width: 128,
-            threads: NonZeroUsize::MIN,
         }
     }
 }
 
-/// How far it is.
-#[derive(Debug, Clone, Copy)]
-pub struct Progress {
-    /// The round that is over, from one.
-    pub round: usize,
-    /// The loss over the last steps of the round.
-    pub loss: Loss,
-    /// Mean utility of the runs in which samples were taken.
-    pub utility: f64,
-    /// VMs of all samples.
-    pub vms: usize,
-}
+/// Microseconds that a simulated second takes one core, about.
+pub(super) const SECOND_US: u64 = 600;
+/// Microseconds that a VM in a step takes one core, about.
+const VM_US: u64 = 25;
 
 impl Imitation {
-    /// Trains a network from scratch.
-    ///
-    /// # Errors
-    /// When the network comes apart.
-    pub fn run(&self, mut tell: impl FnMut(&Progress, &Network)) -> Result<Network, ImitationError> {
-        let shape =
-            Shape { features: Features::PER_VM, host: Features::HOST, width: self.width, outputs: OUTPUTS };
-        let parameters = Parameters::random(shape, self.seed)?;
-        let mut learner = Trainer::new(&parameters, Tuning::default(), self.threads);
-        let mut samples: VecDeque<Sample> = VecDeque::new();
-        let mut random = Pcg64Mcg::new(u128::from(self.seed) << 1 | 1);
-        let mut number = self.seed.wrapping_mul(1_000_003) % 100_000_000;
-        for round in 1..=self.rounds {
-            let actor = if round == 1 { Actor::Expert } else { Actor::Pupil(Arc::new(network(&learner)?)) };
-            let (fresh, utility) = self.take(&actor, number);
-            number += self.runs;
-            samples.extend(fresh);
-            let count =
-                |samples: &VecDeque<Sample>| samples.iter().map(|sample| sample.socket.len()).sum::<usize>();
-            let mut vms = count(&samples);
+    /// How much work a round is, in the unit of [`Stage::work`](super::Stage::work).
+    pub(super) fn work(&self) -> u64 {
+        let learning = (self.steps as u64).saturating_mul(self.batch as u64).saturating_mul(VM_US);
+        self.runs.saturating_mul(self.run_work()).saturating_add(learning)
+    }
+
+    fn run_work(&self) -> u64 {
+        self.length.as_secs().saturating_mul(SECOND_US)
+    }
+
+    /// The round of this stage with the number `inner`, from one.
+    pub(super) fn round(
+        &self,
+        pupil: &mut Pupil,
+        course: &Course,
+        inner: usize,
+        context: &Context<'_>,
+    ) -> Result<Progress, CourseError> {
+        let round = pupil.rounds + 1;
+        let actor = if inner <= self.led { Actor::Expert } else { pupil.actor()? };
+        let (samples, utility) = self.take(&actor, course.first_number(round), context)?;
+        pupil.window.push_back(Taken { round, actor, samples: samples.into() });
+        let vms = self.forget(pupil);
+        let samples: Vec<&Sample> = pupil.window.iter().flat_map(|taken| &taken.samples).collect();
+        let loss = self.learn(&mut pupil.learner, &samples, &mut pupil.dice, inner, context)?;
+        Ok(Progress { round, loss: loss.mean(), utility, vms })
+    }
+
+    /// Drops the oldest samples until no more VMs are left than are to be kept; gives how many are.
+    pub(super) fn forget(&self, pupil: &mut Pupil) -> usize {
+        let of = |sample: &Sample| sample.socket.len();
+        let mut vms: usize = pupil.window.iter().flat_map(|taken| &taken.samples).map(of).sum();
+        for taken in &mut pupil.window {
             while vms > self.kept {
-                vms -= samples.pop_front().map_or(vms, |sample| sample.socket.len());
+                let Some(sample) = taken.samples.pop_front() else { break };
+                vms -= of(&sample);
             }
-            let loss = self.learn(&mut learner, &samples, &mut random, round)?;
-            tell(&Progress { round, loss: loss.mean(), utility, vms }, &network(&learner)?);
         }
-        Ok(network(&learner)?)
+        pupil.window.retain(|taken| !taken.samples.is_empty());
+        vms
     }
 
     /// Runs scenarios and takes samples; in the order of the scenarios, whoever is done first.
     #[allow(clippy::cast_precision_loss)]
-    fn take(&self, actor: &Actor, from: u64) -> (Vec<Sample>, f64) {
-        let threads = self.threads.get() as u64;
-        let one = |number: u64| -> Option<(Vec<Sample>, f64)> {
-            let scenario = training(number).lasting(self.length).scenario().ok()?;
-            collect(&scenario, actor, self.every).ok()
-        };
-        let mut all: Vec<(u64, (Vec<Sample>, f64))> = std::thread::scope(|scope| {
-            let part = |thread: u64| {
-                let mine = (from..from + self.runs).filter(move |number| number % threads == thread);
-                scope
-                    .spawn(move || mine.filter_map(|number| Some((number, one(number)?))).collect::<Vec<_>>())
-            };
-            let handles: Vec<_> = (0..threads).map(part).collect();
-            handles.into_iter().filter_map(|handle| handle.join().ok()).flatten().collect()
-        });
-        all.sort_by_key(|(number, _)| *number);
-        let utility = all.iter().map(|(_, (_, utility))| utility).sum::<f64>() / all.len().max(1) as f64;
-        (all.into_iter().flat_map(|(_, (samples, _))| samples).collect(), utility)
+    pub(super) fn take(
+        &self,
+        actor: &Actor,
+        from: u64,
+        context: &Context<'_>,
+    ) -> Result<(Vec<Sample>, f64), CourseError> {
+        let all = context.each(from..from + self.runs, |number| {
+            let scenario = context.lessons.scenario(number, self.length)?;
+            let taken = collect(&scenario, actor, self.every)?;
+            (context.worked)(self.run_work());
+            Ok(taken)
+        })?;
+        let utility = all.iter().map(|(_, utility)| utility).sum::<f64>() / all.len().max(1) as f64;
+        Ok((all.into_iter().flat_map(|(samples, _)| samples).collect(), utility))
     }
 
-    #[allow(clippy::cast_precision_loss)]
+    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)]
     fn learn(
         &self,
         learner: &mut Trainer,
-        samples: &VecDeque<Sample>,
-        random: &mut Pcg64Mcg,
-        round: usize,
-    ) -> Result<Loss, TrainError> {
+        samples: &[&Sample],
+        dice: &mut Dice,
+        inner: usize,
+        context: &Context<'_>,
+    ) -> Result<Loss, CourseError> {
         let mut total = Loss::default();
         if samples.is_empty() {
             return Ok(total);
         }
         for step in 0..self.steps {
-            let done = ((round - 1) * self.steps + step) as f64 / (self.rounds * self.steps) as f64;
+            context.go_on()?;
+            let done = ((inner - 1) * self.steps + step) as f64 / (self.rounds * self.steps) as f64;
             let mut chosen: Vec<&Sample> = Vec::new();
             let mut vms = 0;
             while vms < self.batch {
-                #[allow(clippy::cast_possible_truncation)]
-                let sample = &samples[(random.next_u64() % samples.len() as u64) as usize];
+                let sample = samples[(dice.roll() % samples.len() as u64) as usize];
                 vms += sample.socket.len().max(1);
                 chosen.push(sample);
             }
@@ -164,13 +147,10 @@ impl Imitation {
             if step * 4 >= self.steps * 3 {
                 total.add(&loss);
             }
+            (context.worked)(self.batch as u64 * VM_US);
         }
         Ok(total)
     }
-}
-
-fn network(learner: &Trainer) -> Result<Network, TrainError> {
-    learner.export(OUTPUTS, Card { model: "halcyon".into(), features: Features::digest() })
 }
 
 /// Finds the gradient of the mean loss over all VMs.

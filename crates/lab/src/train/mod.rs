@@ -1,17 +1,34 @@
 //! How the learned policy learns.
 //!
 //! ```text
-//!  scenarios of training ─► runs, labelled by who knows the future ─► samples ─► steps ─► network
-//!            ▲                                                                        │
-//!            └──────────────────── from the second round on, it decides ◄────────────┘
+//!  lessons (scenarios) ─► runs, labelled by who knows the future ─► samples ─► steps ─► network
+//!            ▲                                                                            │
+//!            └────────────────── from the second round on, it decides ◄──────────────────┘
 //! ```
+//!
+//! Then it is no longer told what to do, but tries: what went better than usual becomes likelier
+//! ([`Reinforcement`]).
+//!
+//! A [`Course`] says what is done in which round, a [`Pupil`] is all that a course has come to so far, and
+//! [`Pupil::round`] takes it one round further. One course gives the same network on every machine, with
+//! any number of threads, and with any number of breaks between its rounds.
 
 mod collect;
+mod context;
+mod course;
+mod credit;
+mod explore;
 mod imitate;
 pub mod losses;
 pub mod net;
+mod pupil;
+mod reinforce;
 mod teach;
 
 pub use collect::{Actor, Sample, collect};
-pub use imitate::{Imitation, ImitationError, Progress};
+pub use context::{Context, CourseError, Lessons, Standard};
+pub use course::{Course, Stage};
+pub use imitate::Imitation;
+pub use pupil::{Progress, Pupil};
+pub use reinforce::Reinforcement;
 pub use teach::Loss;

@@ -24,6 +24,21 @@ impl Default for Tuning {
     }
 }
 
+/// What the optimiser remembers between steps, to go on another day as if there had been no break.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Memory {
+    /// Steps that were taken.
+    pub steps: u64,
+    /// Running means of the gradients, in the order of the parameters.
+    pub means: Vec<f32>,
+    /// Running means of their squares.
+    pub squares: Vec<f32>,
+    /// What of the first zeros is still in the means, 0 to 1.
+    pub mean_left: f64,
+    /// What of them is still in the squares, 0 to 1.
+    pub square_left: f64,
+}
+
 /// The memory of the optimiser.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Adam {
@@ -39,6 +54,26 @@ impl Adam {
     pub(super) fn new(tuning: Tuning, parameters: usize) -> Self {
         let zeros = vec![0.0; parameters];
         Self { tuning, means: zeros.clone(), squares: zeros, mean_left: 1.0, square_left: 1.0 }
+    }
+
+    pub(super) fn memory(&self, steps: u64) -> Memory {
+        Memory {
+            steps,
+            means: self.means.clone(),
+            squares: self.squares.clone(),
+            mean_left: self.mean_left,
+            square_left: self.square_left,
+        }
+    }
+
+    /// Goes on from `memory`; nothing when that is not of so many parameters, or is of no optimiser.
+    pub(super) fn remembering(tuning: Tuning, memory: Memory, parameters: usize) -> Option<Self> {
+        let Memory { means, squares, mean_left, square_left, .. } = memory;
+        let sizes = means.len() == parameters && squares.len() == parameters;
+        let left = [mean_left, square_left].iter().all(|left| (0.0..=1.0).contains(left));
+        let sane = means.iter().all(|mean| mean.is_finite())
+            && squares.iter().all(|square| square.is_finite() && *square >= 0.0);
+        (sizes && left && sane).then_some(Self { tuning, means, squares, mean_left, square_left })
     }
 
     /// One step of `rate` against `gradient`, whose length before it was shortened is given back. Nothing,

@@ -25,7 +25,7 @@ use halcyon_policy::network::{Batch, Card, Network, NetworkError, Parameters, Sh
 use thiserror::Error;
 
 use adam::Adam;
-pub use adam::Tuning;
+pub use adam::{Memory, Tuning};
 use pass::{Pass, Weights};
 
 /// Parts that a batch is summed up in.
@@ -61,6 +61,9 @@ pub enum TrainError {
         /// How many there are.
         outputs: usize,
     },
+    /// The memory of an optimiser is that of another network, or of none.
+    #[error("the optimiser's memory does not fit the network, or holds numbers that no training leaves")]
+    Memory,
     /// A loss or a slope is not a number.
     #[error("the gradient of step {step} is not finite; look at the loss and its inputs, or lower the rate")]
     NotFinite {
@@ -103,6 +106,29 @@ impl Trainer {
             threads,
             steps: 0,
         }
+    }
+
+    /// Goes on where another trainer was, which had these parameters and this memory: to the last bit as
+    /// that one would have.
+    ///
+    /// # Errors
+    /// If the memory is not that of such a network.
+    pub fn remembering(
+        parameters: &Parameters,
+        tuning: Tuning,
+        memory: Memory,
+        threads: NonZeroUsize,
+    ) -> Result<Self, TrainError> {
+        let steps = memory.steps;
+        let adam = Adam::remembering(tuning, memory, parameters.values().len());
+        let adam = adam.ok_or(TrainError::Memory)?;
+        Ok(Self { adam, steps, ..Self::new(parameters, tuning, threads) })
+    }
+
+    /// What the optimiser remembers.
+    #[must_use]
+    pub fn memory(&self) -> Memory {
+        self.adam.memory(self.steps)
     }
 
     /// On other instructions than the best of this machine. The results are the same.
