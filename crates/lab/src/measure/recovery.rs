@@ -33,6 +33,8 @@ const STAYS: usize = 60;
 const STEADY: usize = 120;
 /// A failed hand-over is judged by the score in so many seconds before it began, and watched so long.
 const AROUND: usize = 20;
+/// Scores that are told second by second.
+const FIRST: usize = 10;
 
 /// One event under one policy.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -52,6 +54,10 @@ pub struct Recovery {
     /// Seconds until it was near that and stayed; nothing if that took longer than a minute, or for a
     /// failed hand-over longer than 20 s.
     pub seconds: Option<u64>,
+    /// In how many of the first ten seconds the heuristic decided instead of the policy.
+    pub fallbacks: usize,
+    /// The scores of the first ten seconds from the event on.
+    pub first: Vec<f64>,
 }
 
 /// How recoveries went.
@@ -79,8 +85,8 @@ pub fn recovery(policies: &[&str]) -> Result<RecoveryReport, Refusal> {
     ] {
         for policy in policies {
             for variant in 0..VARIANTS {
-                let scores = scores(&scenario(variant)?, policy)?.scores;
-                recoveries.push(judge(event, policy, variant, &scores));
+                let seconds = scores(&scenario(variant)?, policy)?;
+                recoveries.push(judge(event, policy, variant, &seconds));
             }
         }
     }
@@ -96,6 +102,8 @@ pub fn recovery(policies: &[&str]) -> Result<RecoveryReport, Refusal> {
 #[derive(Default)]
 struct Seconds {
     scores: Vec<f64>,
+    /// Whether the heuristic decided.
+    fallbacks: Vec<bool>,
     /// Hand-overs of devices that failed: the seconds in which they began and ended.
     failed: Vec<(usize, usize)>,
 }
@@ -107,6 +115,7 @@ fn scores(scenario: &Scenario, policy: &str) -> Result<Seconds, Refusal> {
         let outcome = run.tick(&Still)?;
         let now = seconds.scores.len();
         seconds.scores.push(score(run.host(), run.specs()));
+        seconds.fallbacks.push(outcome.fallback.is_some());
         for event in &outcome.events {
             if !matches!(event.step, Step::Detach { .. } | Step::Attach { .. }) {
                 continue;
@@ -133,7 +142,8 @@ fn score(host: &SimHost, specs: &[VmSpec]) -> f64 {
     if weights > 0.0 { sum / weights } else { 1.0 }
 }
 
-fn judge(event: &str, policy: &str, variant: u64, scores: &[f64]) -> Recovery {
+fn judge(event: &str, policy: &str, variant: u64, seconds: &Seconds) -> Recovery {
+    let scores = &seconds.scores;
     let mean = |values: &[f64]| crate::statistics::mean(values);
     let after = &scores[EVENT..];
     let steady = mean(&after[STAYS..STAYS + STEADY]);
@@ -145,7 +155,13 @@ fn judge(event: &str, policy: &str, variant: u64, scores: &[f64]) -> Recovery {
         lowest: after.iter().copied().fold(1.0, f64::min),
         steady,
         seconds: near_from(&after[..STAYS], steady),
+        fallbacks: fallbacks(seconds, EVENT),
+        first: after[..FIRST].to_vec(),
     }
+}
+
+fn fallbacks(seconds: &Seconds, from: usize) -> usize {
+    seconds.fallbacks.iter().skip(from).take(FIRST).filter(|fallback| **fallback).count()
 }
 
 /// The first second from which on all scores are near the steady one.
@@ -266,6 +282,8 @@ fn failures(policy: &str, variant: u64) -> Result<Vec<Recovery>, Refusal> {
             lowest: found.scores[*began..ended + AROUND].iter().copied().fold(1.0, f64::min),
             steady,
             seconds: near_from(after, steady),
+            fallbacks: fallbacks(&found, *ended),
+            first: after[..FIRST].to_vec(),
         })
     });
     Ok(judged.collect())
@@ -275,8 +293,17 @@ impl fmt::Display for RecoveryReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "{:<18} {:<12} {:>6} {:>8} {:>8} {:>8} {:>14} {:>14} {:>8}",
-            "event", "policy", "events", "before", "lowest", "steady", "seconds p50", "longest", "in 3 s"
+            "{:<18} {:<12} {:>6} {:>8} {:>8} {:>8} {:>14} {:>14} {:>8} {:>9}",
+            "event",
+            "policy",
+            "events",
+            "before",
+            "lowest",
+            "steady",
+            "seconds p50",
+            "longest",
+            "in 3 s",
+            "fallbacks"
         )?;
         let mut kinds: Vec<(&str, &str)> = Vec::new();
         for found in &self.recoveries {
@@ -297,7 +324,7 @@ impl fmt::Display for RecoveryReport {
             let fast = times.iter().filter(|time| **time <= 3).count();
             writeln!(
                 f,
-                "{event:<18} {policy:<12} {:>6} {:>8.4} {:>8.4} {:>8.4} {:>14} {:>14} {:>8}",
+                "{event:<18} {policy:<12} {:>6} {:>8.4} {:>8.4} {:>8.4} {:>14} {:>14} {:>8} {:>9}",
                 all.len(),
                 mean(|found| found.before),
                 mean(|found| found.lowest),
@@ -305,12 +332,14 @@ impl fmt::Display for RecoveryReport {
                 text(times[(times.len() - 1) / 2]),
                 text(times[times.len() - 1]),
                 format!("{fast}/{}", times.len()),
+                all.iter().map(|found| found.fallbacks).sum::<usize>(),
             )?;
         }
         writeln!(
             f,
             "Seconds until the score of each second was within 2 % of the steady one and stayed there. Read it\n\
-             with the steady score: who does nothing is steady at once. The simulator knows no device that\n\
+             with the steady score: who does nothing is steady at once. Fallbacks: decisions of the heuristic in the\n\
+             first ten seconds. The simulator knows no device that\n\
              breaks; hand-overs of devices can fail, and here all of them do."
         )
     }
