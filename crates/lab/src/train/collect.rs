@@ -33,7 +33,7 @@ pub struct Sample {
 }
 
 /// Who decides while samples are taken.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub enum Actor {
     /// The one who knows.
     Expert,
