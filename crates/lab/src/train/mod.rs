@@ -20,7 +20,11 @@ mod lessons;
 pub mod losses;
 pub mod net;
 mod pupil;
+mod recording;
 mod teach;
+#[cfg(test)]
+mod tests;
+mod training;
 
 pub use checkpoint::{Checkpoint, CheckpointError, MOST_CHECKPOINT_BYTES};
 pub use collect::{Actor, Sample, collect};
@@ -30,4 +34,6 @@ pub use imitate::Imitation;
 pub use judge::{CHOSEN, Contender, Exam, JUDGED, Verdict, utilities};
 pub use lessons::{Lessons, Small, Standard};
 pub use pupil::{Progress, Pupil};
+pub use recording::{LEARNED_SHARE, LEAST_PART, Recordings, TooShort};
 pub use teach::Loss;
+pub use training::{Recipe, ResumeError, Row, Training, Verdicts};
