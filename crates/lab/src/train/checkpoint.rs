@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::collect::Actor;
+use super::course::Course;
 use super::net::Memory;
 
 /// The version of the form.
@@ -147,6 +148,12 @@ impl Checkpoint {
                 })
                 .collect(),
         }
+    }
+
+    /// Whether the course is over.
+    #[must_use]
+    pub fn is_done(&self, course: &Course) -> bool {
+        self.rounds >= course.rounds()
     }
 
     /// Reads a file.

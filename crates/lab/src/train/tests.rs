@@ -46,8 +46,8 @@ fn outcome(training: &Training) -> (Vec<u8>, Vec<u8>) {
 #[test]
 fn a_training_with_breaks_gives_the_same_bits_on_any_number_of_threads() {
     let stop = AtomicBool::new(false);
-    let mut whole = Training::begin(recipe(), None, &context(1, &stop)).unwrap();
-    let mut broken = Training::begin(recipe(), None, &context(2, &stop)).unwrap();
+    let mut whole = Training::begin(recipe(), None, NonZeroUsize::new(1).unwrap()).unwrap();
+    let mut broken = Training::begin(recipe(), None, NonZeroUsize::new(2).unwrap()).unwrap();
     while !whole.is_done() {
         whole.round(&context(1, &stop), &Still).unwrap();
         broken.round(&context(2, &stop), &Still).unwrap();
@@ -64,7 +64,7 @@ fn a_training_with_breaks_gives_the_same_bits_on_any_number_of_threads() {
 #[test]
 fn whoever_says_stop_is_heard() {
     let stop = AtomicBool::new(false);
-    let mut training = Training::begin(recipe(), None, &context(1, &stop)).unwrap();
+    let mut training = Training::begin(recipe(), None, NonZeroUsize::new(1).unwrap()).unwrap();
     stop.store(true, std::sync::atomic::Ordering::Relaxed);
     assert!(matches!(training.round(&context(1, &stop), &Still), Err(CourseError::Interrupted)));
 }
@@ -72,7 +72,7 @@ fn whoever_says_stop_is_heard() {
 #[test]
 fn a_checkpoint_that_is_not_whole_is_refused() {
     let stop = AtomicBool::new(false);
-    let mut training = Training::begin(recipe(), None, &context(1, &stop)).unwrap();
+    let mut training = Training::begin(recipe(), None, NonZeroUsize::new(1).unwrap()).unwrap();
     training.round(&context(1, &stop), &Still).unwrap();
     let bytes = training.checkpoint().unwrap();
     for end in [0, 7, 8, 200, bytes.len() / 2, bytes.len() - 1] {

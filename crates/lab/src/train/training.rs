@@ -1,6 +1,7 @@
 //! A whole training: a course, a look at the network after each round, the best one, and the verdict.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 
 use halcyon_control::Stopwatch;
 use halcyon_policy::Network;
@@ -107,11 +108,11 @@ impl Training {
     pub fn begin(
         recipe: Recipe,
         origin: Option<Network>,
-        context: &Context<'_>,
+        threads: NonZeroUsize,
     ) -> Result<Self, CourseError> {
         let pupil = match &origin {
-            Some(network) => Pupil::of(network, &recipe.course, context.threads),
-            None => Pupil::new(&recipe.course, context.threads)?,
+            Some(network) => Pupil::of(network, &recipe.course, threads),
+            None => Pupil::new(&recipe.course, threads)?,
         };
         Ok(Self { recipe, pupil, rows: Vec::new(), best: None, origin, yardstick: Vec::new() })
     }
