@@ -215,6 +215,19 @@ impl Default for Manner {
 pub(super) type Change = fn(&mut Manner);
 
 impl Manner {
+    /// That of whom others learn. What does best with the future known is not what is best learned from:
+    /// who can only guess needs something to spare, and has less use for how much everybody needs.
+    pub(super) fn teaching() -> Self {
+        Self {
+            cpu_headroom: 1.0,
+            density: 0.0,
+            cache: 0.5,
+            memory_headroom: 0.02,
+            paging: 0.6,
+            ..Self::default()
+        }
+    }
+
     /// The same, but for one thing.
     pub(super) fn with(mut self, change: Change) -> Self {
         change(&mut self);

@@ -41,7 +41,7 @@ pub(crate) struct Expert(Knowing);
 
 impl Expert {
     pub(crate) fn new(scenario: &Scenario) -> Self {
-        Self(Knowing::new(Arc::new(Future::of(scenario, false)), Manner::default()))
+        Self(Knowing::new(Arc::new(Future::of(scenario, false)), Manner::teaching()))
     }
 
     /// What each VM that is there will need.

@@ -51,7 +51,7 @@ pub struct Reinforcement {
 impl Default for Reinforcement {
     fn default() -> Self {
         Self {
-            rounds: 12,
+            rounds: 18,
             scenarios: 30,
             turns: 4,
             length: Duration::from_secs(1800),
@@ -142,6 +142,7 @@ impl Reinforcement {
         inner: usize,
         context: &Context<'_>,
     ) -> Result<Loss, CourseError> {
+        let decisions: usize = lessons.iter().map(|lesson| lesson.deeds.len()).sum();
         let mut told = Loss::default();
         let mut order: Vec<usize> = (0..lessons.len()).collect();
         for epoch in 0..self.epochs {
@@ -149,7 +150,7 @@ impl Reinforcement {
             let done = ((inner - 1) * self.epochs + epoch) as f64 / (self.rounds * self.epochs).max(1) as f64;
             let rate = f64::from(self.rate) * libm::pow(0.1, done);
             told = Loss::default();
-            let mut rest = order.as_slice();
+            let (mut rest, mut begun) = (order.as_slice(), 0);
             while !rest.is_empty() {
                 context.go_on()?;
                 let (mut vms, mut count) = (0, 0);
@@ -160,7 +161,11 @@ impl Reinforcement {
                 let (chosen, later) = rest.split_at(count);
                 rest = later;
                 told.add(&self.step(learner, lessons, chosen, vms.max(1))?);
-                learner.step(rate)?;
+                // A fresh optimiser would take its first steps as if every slope were certain.
+                begun += vms;
+                let first = inner == 1 && epoch == 0;
+                let warm = if first { begun as f64 / decisions.max(1) as f64 } else { 1.0 };
+                learner.step(rate * warm)?;
                 (context.worked)(vms as u64 * VM_US);
             }
         }
