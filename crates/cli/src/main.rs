@@ -6,6 +6,7 @@ mod doctor;
 mod profile;
 mod scenario;
 mod trace;
+mod train;
 
 use std::process::ExitCode;
 
@@ -21,6 +22,7 @@ enum Halcyon {
     Profile(profile::ProfileArgs),
     Scenario(scenario::ScenarioArgs),
     Trace(trace::TraceArgs),
+    Train(train::Args),
 }
 
 fn main() -> ExitCode {
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
         Halcyon::Profile(args) => profile::run(&args).map(|()| ExitCode::SUCCESS),
         Halcyon::Scenario(args) => scenario::run(&args).map(|()| ExitCode::SUCCESS),
         Halcyon::Trace(args) => trace::run(&args).map(|()| ExitCode::SUCCESS),
+        Halcyon::Train(args) => train::run(&args),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("halcyon: {error:#}");

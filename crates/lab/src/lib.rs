@@ -20,7 +20,7 @@ pub use bound::{Bound, Target, bound};
 pub use compare::{Comparison, Decisions, Difference, Row, Spread, Summary, compare};
 pub use digest::{Digest, Timings};
 pub use record::{Note, Record, Track};
-pub use report::{bench_html, html, scenario_html};
+pub use report::{bench_html, html, scenario_html, training_html};
 pub use run::{Run, RunError, RunResult};
 pub use scenario::{
     Course, Devices, Draw, FileError, Kinds, MOST_SCENARIO_BYTES, Objectives, Outline, Resource, SCHEMA,

@@ -19,6 +19,7 @@ mod scenario;
 mod series;
 mod table;
 mod timeline;
+mod training;
 mod view;
 mod vms;
 
@@ -30,6 +31,7 @@ use crate::scenario::Scenario;
 pub use bench::bench_html;
 use markup::escape;
 pub use scenario::scenario_html;
+pub use training::training_html;
 use view::View;
 
 const STYLE: &str = include_str!("style.css");

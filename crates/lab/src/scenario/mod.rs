@@ -1,5 +1,6 @@
 //! A host, the VMs on it, what they are asked to do, and the seed: all that a run depends on.
 
+mod cut;
 mod draw;
 mod file;
 mod gpus;

@@ -3,14 +3,13 @@
 use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
 
 use halcyon_policy::NetworkError;
 
+use super::lessons::Lessons;
 use super::net::TrainError;
-use crate::bench::{BenchError, training};
+use crate::bench::BenchError;
 use crate::run::RunError;
-use crate::scenario::Scenario;
 
 /// Why a course ended early.
 #[derive(Debug, thiserror::Error)]
@@ -36,25 +35,6 @@ pub enum CourseError {
         /// The round, from one.
         round: usize,
     },
-}
-
-/// Scenarios by number. One number is always the same scenario.
-pub trait Lessons: Send + Sync {
-    /// The scenario with a number, for a length of time.
-    ///
-    /// # Errors
-    /// When it cannot be made.
-    fn scenario(&self, number: u64, length: Duration) -> Result<Scenario, BenchError>;
-}
-
-/// The scenarios of [`training`].
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Standard;
-
-impl Lessons for Standard {
-    fn scenario(&self, number: u64, length: Duration) -> Result<Scenario, BenchError> {
-        training(number).lasting(length).scenario()
-    }
 }
 
 /// What a round has around it.

@@ -84,7 +84,9 @@ impl Imitation {
         let vms = self.forget(pupil);
         let samples: Vec<&Sample> = pupil.window.iter().flat_map(|taken| &taken.samples).collect();
         let loss = self.learn(&mut pupil.learner, &samples, &mut pupil.dice, inner, context)?;
-        Ok(Progress { round, loss: loss.mean(), utility, vms })
+        let loss = loss.mean();
+        let losses = vec![("actions", loss.actions), ("forecasts", loss.forecasts)];
+        Ok(Progress { round, losses, utility, vms })
     }
 
     /// Drops the oldest samples until no more VMs are left than are to be kept; gives how many are.

@@ -1,28 +1,28 @@
 //! All that a course has come to so far.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use halcyon_policy::learned::OUTPUTS;
 use halcyon_policy::network::{Parameters, Shape};
-use halcyon_policy::{Card, Features, Network};
+use halcyon_policy::{Features, Network};
 use rand::Rng;
 use rand_pcg::Pcg64Mcg;
 
+use super::checkpoint::{Checkpoint, card};
 use super::collect::{Actor, Sample};
 use super::context::{Context, CourseError};
 use super::course::{Course, Stage};
 use super::net::{TrainError, Trainer, Tuning};
-use super::teach::Loss;
 
 /// How a round went.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Progress {
     /// The round that is over, from one.
     pub round: usize,
-    /// The loss over the last steps of the round; that of actions is the surrogate where it is reinforced.
-    pub loss: Loss,
+    /// Losses over the last steps of the round, by name.
+    pub losses: Vec<(&'static str, f64)>,
     /// Mean utility of the round's runs.
     pub utility: f64,
     /// VMs of all samples that it learned from.
@@ -90,7 +90,7 @@ impl Pupil {
     /// # Errors
     /// When it came apart.
     pub fn network(&self) -> Result<Network, TrainError> {
-        self.learner.export(OUTPUTS, Card { model: "halcyon".into(), features: Features::digest() })
+        self.learner.export(OUTPUTS, card())
     }
 
     /// Takes the next round of `course`. After an error the pupil is somewhere in the middle of it, and of
@@ -107,6 +107,60 @@ impl Pupil {
         };
         self.rounds = round;
         Ok(progress)
+    }
+
+    /// What is to be written, so that the course goes on from here after a break.
+    ///
+    /// # Errors
+    /// When the network came apart.
+    pub fn checkpoint(&self) -> Result<Checkpoint, CourseError> {
+        let parameters = Parameters::new(self.learner.shape(), self.learner.values().to_vec())?;
+        Ok(Checkpoint {
+            note: String::new(),
+            networks: BTreeMap::new(),
+            rounds: self.rounds,
+            drawn: self.dice.drawn(),
+            parameters,
+            memory: self.learner.memory(),
+            window: self.window.iter().map(|taken| (taken.round, taken.actor.clone())).collect(),
+        })
+    }
+
+    /// Goes on from a checkpoint of the same course. The samples that are still learned from are taken
+    /// again, which takes a while.
+    ///
+    /// # Errors
+    /// When the checkpoint is of another course, or somebody said stop.
+    pub fn restore(
+        checkpoint: &Checkpoint,
+        course: &Course,
+        context: &Context<'_>,
+    ) -> Result<Self, CourseError> {
+        let (parameters, memory) = (&checkpoint.parameters, checkpoint.memory.clone());
+        let mut pupil = Self {
+            learner: Trainer::remembering(parameters, Tuning::default(), memory, context.threads)?,
+            dice: Dice::new(course.seed, checkpoint.drawn),
+            rounds: checkpoint.rounds,
+            window: VecDeque::new(),
+        };
+        for (round, actor) in &checkpoint.window {
+            let Some((Stage::Imitate(imitation), _)) = course.at(*round) else {
+                return Err(CourseError::Round { round: *round });
+            };
+            let (samples, _) = imitation.take(actor, course.first_number(*round), context)?;
+            let taken = Taken { round: *round, actor: actor.clone(), samples: samples.into() };
+            pupil.window.push_back(taken);
+            imitation.forget(&mut pupil);
+        }
+        Ok(pupil)
+    }
+
+    /// Begins a stage with what was learned, but with an optimiser that remembers nothing of it.
+    pub(super) fn begin(&mut self, threads: NonZeroUsize) -> Result<(), TrainError> {
+        self.learner = Trainer::new(self.network()?.parameters(), Tuning::default(), threads);
+        // What was taken from who knows is of no more use.
+        self.window.clear();
+        Ok(())
     }
 
     /// Who decides as the network would now.
