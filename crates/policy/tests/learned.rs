@@ -109,7 +109,7 @@ impl Watched {
     /// A second passes, and forecasts of CPU use are `off` by so much of the limit.
     fn second(&mut self, off: f32) -> Option<Doubt> {
         let second = self.bench.snapshot.at.as_secs();
-        let swings = if second / 10 % 2 == 0 { 1.0 } else { 1.2 };
+        let swings = if (second / 10).is_multiple_of(2) { 1.0 } else { 1.2 };
         self.bench.pass(1, |position| (if position == 0 { swings } else { 1.0 }, ByteSize::gib(1)));
         self.judge(off)
     }

@@ -50,8 +50,9 @@ const MEMORY: f64 = 0.94;
 const LEAST: u32 = 12;
 /// A forecast may be so many times as far off as the last value.
 const TOLERATED: f64 = 1.5;
-/// Errors below this share of a limit are noise.
-const NOISE: f64 = 0.01;
+/// Errors of this share of a limit cost nothing: on even demand the last value has next to none, and whoever
+/// is off by a little is not worth handing over for.
+const NOISE: f64 = 0.03;
 /// The share of features at their bounds above which the network is not asked.
 const UNFAMILIAR: f64 = 0.25;
 

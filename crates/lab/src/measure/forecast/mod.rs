@@ -188,8 +188,10 @@ fn best_alphas(tried: &[Grid<[Sums; ALPHAS.len()]>]) -> Grid<f32> {
                 tried.iter().for_each(|grid| sums.merge(&grid[quantity][horizon][place]));
                 sums.loss().unwrap_or(f64::INFINITY)
             };
-            let best = (0..ALPHAS.len()).min_by(|a, b| loss(*a).total_cmp(&loss(*b)));
-            ALPHAS[best.unwrap_or(0)]
+            let tried = (0..ALPHAS.len()).filter(|place| loss(*place).is_finite());
+            let best = tried.min_by(|a, b| loss(*a).total_cmp(&loss(*b)));
+            // What no scenario had to tune on gets the one in the middle.
+            ALPHAS[best.unwrap_or(ALPHAS.len() / 2)]
         })
     })
 }
