@@ -173,7 +173,7 @@ impl<J: Journal> Cycle<J> {
                 kinds().filter_map(|kind| inventory.capabilities.get(kind)).map(|control| control.pace).min();
             let changed_at = kinds().filter_map(|kind| self.changed_at[kind as usize]).max();
             let resting = match (changed_at, pace) {
-                (Some(last), Some(pace)) => now < last.saturating_add(pace),
+                (Some(last), Some(pace)) => is_resting(last, pace, now),
                 // What cannot be changed is not waited for.
                 _ => false,
             };
@@ -187,7 +187,7 @@ impl<J: Journal> Cycle<J> {
         let kinds = ChangeKind::ALL.into_iter().filter(|kind| kind.family() != Family::Memory);
         kinds.fold(capabilities.clone(), |rested, kind| {
             let pace = capabilities.get(kind).map_or(Duration::ZERO, |control| control.pace);
-            let resting = self.changed_at[kind as usize].is_some_and(|last| now < last.saturating_add(pace));
+            let resting = self.changed_at[kind as usize].is_some_and(|last| is_resting(last, pace, now));
             if resting { rested.with(kind, None) } else { rested }
         })
     }
@@ -230,6 +230,11 @@ impl<J: Journal> Cycle<J> {
         // If even the heuristic is refused, nothing changes.
         plan(&view, standing, &proposal).unwrap_or(None)
     }
+}
+
+/// Whether `pace` has not passed since `last`; a clock that went back is not waited for.
+fn is_resting(last: HostTime, pace: Duration, now: HostTime) -> bool {
+    last <= now && now - last < pace
 }
 
 /// Makes a plan of a proposal; none if nothing would change.

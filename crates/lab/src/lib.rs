@@ -6,6 +6,7 @@ mod compare;
 mod digest;
 pub mod fit;
 mod limit_cycle;
+pub mod measure;
 pub mod outside;
 pub mod profiles;
 mod record;

@@ -11,6 +11,7 @@ use halcyon_model::{
 
 use crate::common::{claim, device_bounds, divide_by_socket, hand_out_devices, lay_out_memory};
 use crate::slices::divide_slices;
+use crate::turn::has_passed;
 use crate::{Policy, View};
 
 /// Every VM has a part by its weight, within its bounds, and no more: the assignment that virtualization
@@ -105,7 +106,7 @@ impl Settled {
         let now = view.snapshot.at;
         let same = self.vms.len() == view.world.vms.len()
             && self.vms.iter().zip(view.world.vms).all(|(known, spec)| known.id == spec.id);
-        let due = |last: Option<HostTime>, pace| last.is_none_or(|last| now >= last + pace);
+        let due = |last: Option<HostTime>, pace| last.is_none_or(|last| has_passed(last, pace, now));
         let looks = !same || self.rounds < Self::ROUNDS || due(self.looked_at, PACE);
         // While changes are under way, part of the answer would be lost.
         if !looks || view.frozen != Families::NONE {

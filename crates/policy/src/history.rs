@@ -17,16 +17,16 @@ use crate::trend::{Day, Decay, Trend};
 /// Entries that are kept.
 const KEPT: usize = 64;
 
-/// The last values of one quantity, oldest overwritten first.
+/// The last values of one quantity, oldest overwritten first. The order is kept up with every entry,
+/// because percentiles are asked for far more often than entries are made.
 #[derive(Debug, Clone)]
 pub struct Window {
     values: [f32; KEPT],
+    /// Places of the values, the least first.
+    order: [u8; KEPT],
     next: usize,
     len: usize,
 }
-
-/// Ranks from the top that are found without sorting the rest.
-const TOP: usize = 8;
 
 /// A number with the order of [`f32::total_cmp`].
 fn key(value: f32) -> i32 {
@@ -34,56 +34,44 @@ fn key(value: f32) -> i32 {
     bits ^ ((bits >> 31).cast_unsigned() >> 1).cast_signed()
 }
 
-/// The bits of the value with a key.
-fn key_bits(key: i32) -> u32 {
-    (key ^ ((key >> 31).cast_unsigned() >> 1).cast_signed()).cast_unsigned()
-}
-
 impl Default for Window {
     fn default() -> Self {
-        Self { values: [0.0; KEPT], next: 0, len: 0 }
+        Self { values: [0.0; KEPT], order: [0; KEPT], next: 0, len: 0 }
     }
 }
 
 impl Window {
     #[allow(clippy::cast_possible_truncation)]
     fn push(&mut self, value: f64) {
-        self.values[self.next] = value as f32;
+        let (place, value) = (self.next as u8, value as f32);
+        let mut kept = self.len;
+        if self.len == KEPT {
+            // The oldest goes.
+            let gone = self.order.iter().position(|held| *held == place).unwrap_or(KEPT - 1);
+            self.order.copy_within(gone + 1.., gone);
+            kept -= 1;
+        }
+        let key_of = |held: &u8| key(self.values[usize::from(*held) % KEPT]);
+        let rank = self.order[..kept].partition_point(|held| key_of(held) <= key(value));
+        self.order.copy_within(rank..kept, rank + 1);
+        self.order[rank] = place;
+        self.values[self.next] = value;
         self.next = (self.next + 1) % KEPT;
-        self.len = (self.len + 1).min(KEPT);
+        self.len = kept + 1;
+    }
+
+    /// The value that `rank` others come before.
+    fn ranked(&self, rank: usize) -> f64 {
+        f64::from(self.values[usize::from(self.order[rank % KEPT]) % KEPT])
     }
 
     /// The value below which a `share` of the entries lies (nearest rank); nothing without entries.
     #[must_use]
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
     pub fn percentile(&self, share: f64) -> Option<f64> {
-        if self.len == 0 {
-            return None;
-        }
-        let rank = (share.clamp(0.0, 1.0) * (self.len - 1) as f64).round() as usize;
-        let above = self.len - 1 - rank;
-        if above < TOP {
-            return Some(f64::from(self.below_the_largest(above)));
-        }
-        let mut keys = self.values.map(key);
-        let (_, found, _) = keys[..self.len].select_nth_unstable(rank);
-        Some(f64::from(f32::from_bits(key_bits(*found))))
-    }
-
-    /// The value that `above` entries come after; the high percentiles are asked for most, and sorting
-    /// only the few largest entries is several times as fast as looking for a rank among all.
-    fn below_the_largest(&self, above: usize) -> f32 {
-        let mut top = [i32::MIN; TOP];
-        for value in &self.values[..self.len] {
-            let mut next = key(*value);
-            if next > top[above] {
-                for held in &mut top[..=above] {
-                    let (larger, smaller) = (next.max(*held), next.min(*held));
-                    (*held, next) = (larger, smaller);
-                }
-            }
-        }
-        f32::from_bits(key_bits(top[above]))
+        let last = self.len.checked_sub(1)?;
+        let rank = libm::round(share.clamp(0.0, 1.0) * last as f64) as usize;
+        Some(self.ranked(rank))
     }
 
     /// The least of the newest `count` values: what was reached in all of them. Nothing while there are
@@ -97,8 +85,7 @@ impl Window {
     /// The largest value; nothing without entries.
     #[must_use]
     pub fn most(&self) -> Option<f64> {
-        let most = self.values[..self.len].iter().map(|value| key(*value)).max()?;
-        Some(f64::from(f32::from_bits(key_bits(most))))
+        Some(self.ranked(self.len.checked_sub(1)?))
     }
 
     /// The standard deviation of the entries; nothing without any.

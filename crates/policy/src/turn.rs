@@ -10,6 +10,12 @@ use halcyon_model::{Families, HostTime, Proposal, SocketId, VmId, VmWish};
 
 use crate::{Policy, Proportional, View};
 
+/// Whether `pace` has passed since `last`. A clock that went back says nothing of how long ago that was;
+/// whoever waited for it to catch up would wait as long as it went back.
+pub(crate) fn has_passed(last: HostTime, pace: Duration, now: HostTime) -> bool {
+    now < last || now - last >= pace
+}
+
 /// Comes round once in an interval.
 #[derive(Debug, Default)]
 pub(crate) struct Clock {
@@ -19,7 +25,7 @@ pub(crate) struct Clock {
 impl Clock {
     /// Whether `interval` has passed since this was true last.
     pub(crate) fn has_come_round(&mut self, now: HostTime, interval: Duration) -> bool {
-        let due = self.last.is_none_or(|last| now >= last.saturating_add(interval));
+        let due = self.last.is_none_or(|last| has_passed(last, interval, now));
         if due {
             self.last = Some(now);
         }

@@ -11,7 +11,9 @@ use halcyon_model::{
     Objective, ObjectiveSignal, Snapshot, SocketId, Topology, VmCounters, VmId, VmSample, VmSpec,
 };
 use halcyon_policy::features::{HOST_TABLE, Likely, MOST, TABLE};
-use halcyon_policy::{Features, View};
+use halcyon_policy::learned::OUTPUTS;
+use halcyon_policy::network::{Parameters, Tensor};
+use halcyon_policy::{Card, Features, Learned, Need, Network, Policy, Shape, View};
 use proptest::prelude::*;
 
 mod support;
@@ -168,6 +170,10 @@ proptest! {
             prop_assert_eq!(features.socket[position], permuted.socket[*place]);
         }
         assert_alike("host", &features.host, &permuted.host)?;
+        let (told, permuted) = (needs(&bench), needs(&other));
+        for (position, place) in order.iter().enumerate() {
+            assert_same_need(&told[position], &permuted[*place], 1.0)?;
+        }
     }
 
     #[test]
@@ -183,6 +189,9 @@ proptest! {
             assert_alike(&format!("VM {position}"), features.row(position), scaled.row(position))?;
         }
         assert_alike("host", &features.host, &scaled.host)?;
+        for (told, scaled) in needs(&bench).iter().zip(&needs(&other)) {
+            assert_same_need(told, scaled, 2.0)?;
+        }
     }
 
     #[test]
@@ -213,6 +222,38 @@ proptest! {
                 .map(|spec| VmSample { vm: spec.id, ..VmSample::default() }).collect();
         }
     }
+}
+
+/// What an untrained network asks for: far from what is held, so that a difference would be seen.
+fn needs(bench: &Bench) -> Vec<Need> {
+    let shape = Shape { features: Features::PER_VM, host: Features::HOST, width: 16, outputs: OUTPUTS };
+    let mut values = Parameters::random(shape, 3).expect("the shape is permitted").values().to_vec();
+    values[shape.range(Tensor::OutputWeight)].iter_mut().for_each(|weight| *weight *= 10.0);
+    let parameters = Parameters::new(shape, values).expect("none is too large");
+    let mut learned = Learned::new(Network::new(Card::default(), parameters));
+    learned.decide(&view(bench));
+    learned.needs().to_vec()
+}
+
+/// That needs are the same on a host that is larger by a factor: amounts grow with it, and what compares
+/// VMs does not. What is added to memory, 128 MiB, and devices' traffic, which the host's own storage
+/// carries, do not grow.
+fn assert_same_need(told: &Need, scaled: &Need, factor: f64) -> Result<(), TestCaseError> {
+    let alike = |name: &str, left: f64, right: f64, slack: f64| {
+        prop_assert!((left - right).abs() <= 1e-3 * left.abs() + slack, "{name}: {left} and {right}");
+        Ok(())
+    };
+    // The least that counts, of CPU time in thousandths and of memory in bytes.
+    let mib = 1024.0 * 1024.0;
+    let slack = if factor > 1.0 { 400.0 * mib } else { 1.0 };
+    alike("cpu", factor * told.cpu, scaled.cpu, 2.0 * factor)?;
+    alike("cpu rank", told.cpu_rank, scaled.cpu_rank, 0.0)?;
+    alike("cpu band", told.cpu_band, scaled.cpu_band, 0.0)?;
+    alike("cache", told.cache, scaled.cache, 0.0)?;
+    alike("memory", factor * told.memory, scaled.memory, slack)?;
+    alike("traffic", told.traffic, scaled.traffic, 0.0)?;
+    alike("gpu", told.gpu, scaled.gpu, 0.0)?;
+    alike("device rank", told.device_rank, scaled.device_rank, 0.0)
 }
 
 fn random_bench_like(bench: &Bench) -> Bench {

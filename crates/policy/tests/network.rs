@@ -238,6 +238,40 @@ fn a_forged_model_is_refused_with_what_is_wrong() {
     }
 }
 
+/// Damage of the disk or on the way: any one bit, anywhere.
+#[test]
+fn one_flipped_bit_is_enough_to_refuse_a_model() {
+    let network = network(SHAPE, 6);
+    let file = network.write().unwrap();
+    for at in 0..file.len() {
+        // All bits of the header and of some numbers, and one of each other byte.
+        let bits = if at < 1200 || at % 64 == 0 { 0..8 } else { at % 8..at % 8 + 1 };
+        for bit in bits {
+            let mut file = file.clone();
+            file[at] ^= 1 << bit;
+            assert!(Network::parse(&file).is_err(), "bit {bit} of byte {at}");
+        }
+    }
+    for length in 0..file.len() {
+        assert!(Network::parse(&file[..length]).is_err(), "only {length} bytes");
+    }
+}
+
+#[test]
+fn a_model_of_before_check_sums_is_read() {
+    let network = network(SHAPE, 6);
+    let file = network.write().unwrap();
+    let text = String::from_utf8_lossy(&file[8..]).into_owned();
+    let sum = text.find("\\nsum=").expect("it has one");
+    // The header keeps its length, which the format allows to be filled with blanks.
+    let header = u64::from_le_bytes(file[..8].try_into().unwrap()) as usize;
+    let mut old = file[8..8 + sum].to_vec();
+    old.extend_from_slice(&file[8 + sum + 22..8 + header]);
+    old.resize(header, b' ');
+    let old = [&file[..8], &old, &file[8 + header..]].concat();
+    assert_eq!(Network::parse(&old).unwrap().parameters(), network.parameters());
+}
+
 #[test]
 fn a_poisoned_or_oversized_model_is_refused() {
     let network = network(SHAPE, 6);

@@ -226,6 +226,12 @@ impl SimHost {
         self.outside.iter().map(|(spec, vm)| (spec.id, vm.utility))
     }
 
+    /// What changes were charged so far, in seconds of utility, each times the weight of its VM.
+    #[must_use]
+    pub fn charged(&self) -> f64 {
+        self.charged
+    }
+
     /// How the host did so far, with every VM that was due, ordered by id; windows that are still open do
     /// not count.
     #[must_use]

@@ -1,5 +1,6 @@
 //! `halcyon bench`: many scenarios, many policies, and how sure it is that one is better.
 
+mod measure;
 mod memory;
 mod output;
 mod progress;
@@ -25,8 +26,14 @@ use setup::Chosen;
 /// and the clairvoyant, which knows all demand to come, run always, because the others are measured
 /// against them.
 #[derive(Debug, clap::Args)]
-#[command(group = clap::ArgGroup::new("what").required(true).args(["scenarios", "standard", "full", "world_cmd"]))]
+#[command(
+    group = clap::ArgGroup::new("what").required(true).args(["scenarios", "standard", "full", "world_cmd"]),
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true
+)]
 pub(crate) struct Args {
+    #[command(subcommand)]
+    measure: Option<measure::Measure>,
     /// Scenario files, or folders of them
     #[arg(long, value_name = "PATH", num_args = 1..)]
     scenarios: Vec<PathBuf>,
@@ -81,6 +88,9 @@ const USAGE: u8 = 2;
 const INTERRUPTED: u8 = 130;
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    if let Some(measure) = &args.measure {
+        return measure::run(measure);
+    }
     let policies = match setup::policies(args) {
         Ok(policies) => policies,
         Err(message) => {

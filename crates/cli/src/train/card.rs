@@ -111,19 +111,36 @@ fn data(training: &Training) -> String {
 }
 
 fn settings(stage: &Stage) -> String {
-    let Stage::Imitate(it) = stage;
-    format!(
-        "imitation of a controller that knows the future: {} rounds of {} runs of {:.0} simulated minutes, a sample \
-         every {} cycles, at most {} VMs of samples kept; {} steps of {} VMs in each, rate {} falling to a tenth",
-        it.rounds,
-        it.runs,
-        it.length.as_secs_f64() / 60.0,
-        it.every,
-        it.kept,
-        it.steps,
-        it.batch,
-        it.rate
-    )
+    let minutes = |length: std::time::Duration| length.as_secs_f64() / 60.0;
+    match stage {
+        Stage::Imitate(it) => format!(
+            "imitation of a controller that knows the future: {} rounds of {} runs of {:.0} simulated minutes, a \
+             sample every {} cycles, at most {} VMs of samples kept; {} steps of {} VMs in each, rate {} falling to \
+             a tenth",
+            it.rounds,
+            it.runs,
+            minutes(it.length),
+            it.every,
+            it.kept,
+            it.steps,
+            it.batch,
+            it.rate
+        ),
+        Stage::Reinforce(it) => format!(
+            "reinforcement by the utility that came of what was tried: {} rounds of {} scenarios of {:.0} simulated \
+             minutes, each played {} times; gone through {} times by {} VMs, rate {} falling to a tenth, clip {}, \
+             others' gains counted {}",
+            it.rounds,
+            it.scenarios,
+            minutes(it.length),
+            it.turns,
+            it.epochs,
+            it.batch,
+            it.rate,
+            it.clip,
+            it.others
+        ),
+    }
 }
 
 fn scores(out: &mut String, training: &Training, verdicts: &Verdicts) {

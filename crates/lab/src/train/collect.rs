@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use halcyon_control::Stopwatch;
-use halcyon_model::{HostTime, Proposal, VmId};
+use halcyon_model::{HostTime, Proposal, VmId, VmSpec};
 use halcyon_policy::learned::{ACTIONS, Anchor, FORECASTS, HORIZONS, OUTPUTS, QUANTITIES, seen};
 use halcyon_policy::{Batch, Features, Network, Planner, PlannerTuning, Policy, Scratch, View};
 
@@ -67,7 +67,19 @@ pub fn collect(scenario: &Scenario, actor: &Actor, every: u64) -> Result<(Vec<Sa
     Ok((notes.samples, utility))
 }
 
-struct Still;
+/// Which actions mean anything for each VM.
+pub(super) fn counts(view: &View<'_>) -> Vec<[bool; ACTIONS]> {
+    let of = |spec: &VmSpec| {
+        let (gpu, devices) = (spec.gpu_slices.limit > 0, !spec.devices.is_empty());
+        let mut counts = [true; ACTIONS];
+        (counts[7], counts[8], counts[9], counts[10]) = (devices, gpu, gpu, gpu || devices);
+        counts
+    };
+    view.world.vms.iter().map(of).collect()
+}
+
+/// Time that is not measured.
+pub(super) struct Still;
 
 impl Stopwatch for Still {
     fn elapsed(&self) -> Duration {
@@ -78,18 +90,34 @@ impl Stopwatch for Still {
 /// What was seen of a VM at a moment.
 type Seen = (HostTime, [Option<f32>; QUANTITIES.len()]);
 
+/// Samples of one run, and what was seen all along.
 #[derive(Default)]
-struct Notes {
-    samples: Vec<Sample>,
+pub(super) struct Notes {
+    pub(super) samples: Vec<Sample>,
     /// When each was taken, and of which VMs.
-    taken: Vec<(HostTime, Vec<VmId>)>,
+    pub(super) taken: Vec<(HostTime, Vec<VmId>)>,
     /// What was seen of each VM, in order of time.
     series: BTreeMap<VmId, Vec<Seen>>,
 }
 
 impl Notes {
+    /// Notes what is seen of every VM now.
+    pub(super) fn look(&mut self, view: &View<'_>) -> Vec<[Option<f32>; QUANTITIES.len()]> {
+        let all: Vec<_> = (0..view.world.vms.len()).map(|position| seen(view, position)).collect();
+        for (spec, values) in view.world.vms.iter().zip(&all) {
+            self.series.entry(spec.id).or_default().push((view.snapshot.at, *values));
+        }
+        all
+    }
+
+    /// Takes a sample, of which `came` is filled in later.
+    pub(super) fn add(&mut self, view: &View<'_>, sample: Sample) {
+        self.samples.push(sample);
+        self.taken.push((view.snapshot.at, view.world.vms.iter().map(|spec| spec.id).collect()));
+    }
+
     /// Fills in what came after each sample.
-    fn look_back(&mut self) {
+    pub(super) fn look_back(&mut self) {
         for (sample, (at, vms)) in self.samples.iter_mut().zip(&self.taken) {
             sample.came = vms
                 .iter()
@@ -138,11 +166,7 @@ struct Watcher {
 impl Watcher {
     fn note(&self, view: &View<'_>, sampled: bool) {
         let Ok(mut notes) = self.notes.lock() else { return };
-        let now = view.snapshot.at;
-        let all: Vec<_> = (0..view.world.vms.len()).map(|position| seen(view, position)).collect();
-        for (spec, values) in view.world.vms.iter().zip(&all) {
-            notes.series.entry(spec.id).or_default().push((now, *values));
-        }
+        let all = notes.look(view);
         if !sampled {
             return;
         }
@@ -152,18 +176,8 @@ impl Watcher {
             .enumerate()
             .map(|(position, need)| Anchor::of(view, position).actions(need))
             .collect();
-        let counts = view
-            .world
-            .vms
-            .iter()
-            .map(|spec| {
-                let (gpu, devices) = (spec.gpu_slices.limit > 0, !spec.devices.is_empty());
-                let mut counts = [true; ACTIONS];
-                (counts[7], counts[8], counts[9], counts[10]) = (devices, gpu, gpu, gpu || devices);
-                counts
-            })
-            .collect();
-        notes.samples.push(Sample {
+        let counts = counts(view);
+        let sample = Sample {
             features: self.features.per_vm.clone(),
             host: self.features.host.clone(),
             socket: self.features.socket.clone(),
@@ -171,8 +185,8 @@ impl Watcher {
             counts,
             seen: all,
             came: Vec::new(),
-        });
-        notes.taken.push((now, view.world.vms.iter().map(|spec| spec.id).collect()));
+        };
+        notes.add(view, sample);
     }
 }
 

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::imitate::Imitation;
+use super::reinforce::Reinforcement;
 
 /// All that a network depends on but for its lessons: one course, one network.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -22,6 +23,8 @@ pub struct Course {
 pub enum Stage {
     /// To do as one does who knows the future.
     Imitate(Imitation),
+    /// To do more of what went better than usual.
+    Reinforce(Reinforcement),
 }
 
 impl Stage {
@@ -30,6 +33,7 @@ impl Stage {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Imitate(_) => "imitate",
+            Self::Reinforce(_) => "reinforce",
         }
     }
 
@@ -38,6 +42,7 @@ impl Stage {
     pub const fn rounds(&self) -> usize {
         match self {
             Self::Imitate(imitation) => imitation.rounds,
+            Self::Reinforce(reinforcement) => reinforcement.rounds,
         }
     }
 
@@ -46,6 +51,7 @@ impl Stage {
     pub const fn runs(&self) -> u64 {
         match self {
             Self::Imitate(imitation) => imitation.runs,
+            Self::Reinforce(reinforcement) => reinforcement.scenarios,
         }
     }
 
@@ -54,6 +60,7 @@ impl Stage {
     pub fn work(&self) -> u64 {
         match self {
             Self::Imitate(imitation) => imitation.work(),
+            Self::Reinforce(reinforcement) => reinforcement.work(),
         }
     }
 }

@@ -54,7 +54,7 @@ impl Default for Imitation {
 }
 
 /// Microseconds that a simulated second takes one core, about.
-const SECOND_US: u64 = 600;
+pub(super) const SECOND_US: u64 = 600;
 /// Microseconds that a VM in a step takes one core, about.
 const VM_US: u64 = 25;
 

@@ -57,8 +57,9 @@ pub(super) fn imitate(sample: &Sample, outputs: &[f32], gradient: &mut [f32]) ->
     loss
 }
 
+/// Adds the gradient of one VM's forecasts; gives their loss.
 #[allow(clippy::cast_possible_truncation)]
-fn forecasts(sample: &Sample, position: usize, outputs: &[f32], gradient: &mut [f32]) -> f64 {
+pub(super) fn forecasts(sample: &Sample, position: usize, outputs: &[f32], gradient: &mut [f32]) -> f64 {
     let mut loss = 0.0;
     for quantity in 0..QUANTITIES.len() {
         let Some(seen) = sample.seen[position][quantity] else { continue };

@@ -34,7 +34,11 @@ pub(crate) fn divide_among(
     counts.dedup();
     for count in counts {
         let groups = gather(occupants, &cluster(&shapes, count), count);
-        let curves: Vec<Vec<f64>> = groups.iter().map(|group| curve_of(group, geometry, cost)).collect();
+        // What is left when all others have their least.
+        let others = u32::try_from(groups.len()).unwrap_or(u32::MAX).saturating_sub(1);
+        let most = ways.saturating_sub(others.saturating_mul(geometry.min_ways)).max(geometry.min_ways);
+        let curves: Vec<Vec<f64>> =
+            groups.iter().map(|group| curve_of(group, most, geometry, cost)).collect();
         let given = lookahead(&curves, ways, geometry.min_ways);
         let all = curves.iter().zip(&given).map(|(curve, ways)| curve[*ways as usize]).sum();
         if best.as_ref().is_none_or(|(least, _)| all < *least) {
@@ -82,9 +86,8 @@ fn cluster(shapes: &[Vec<f64>], count: usize) -> Vec<usize> {
     for step in 0..STEPS {
         let before = group_of.clone();
         for (shape, group) in shapes.iter().zip(&mut group_of) {
-            let off = |centre: &usize| distance(shape, &centres[*centre]);
-            let nearest = (0..centres.len()).min_by(|a, b| off(a).total_cmp(&off(b)));
-            *group = nearest.unwrap_or(0);
+            let off = centres.iter().map(|centre| distance(shape, centre)).enumerate();
+            *group = off.min_by(|a, b| a.1.total_cmp(&b.1)).map_or(0, |(nearest, _)| nearest);
         }
         if step > 0 && group_of == before {
             break;

@@ -8,6 +8,7 @@
 //! class of service. Masks of a class are set for each socket by itself, so the groups of one socket have
 //! nothing to do with those of another.
 
+mod curve;
 mod groups;
 mod lookahead;
 mod propose;
@@ -15,6 +16,7 @@ mod propose;
 pub(crate) use groups::{Group, divide_among};
 pub(crate) use propose::regroup;
 
+use curve::Curve;
 use lookahead::lookahead;
 
 use halcyon_model::profile::CacheResponse;
@@ -76,21 +78,26 @@ pub(crate) struct Occupant {
     /// How much it counts that it is slowed down.
     pub(crate) value: f64,
     pub(crate) response: CacheResponse,
+    curve: Curve,
 }
 
 /// What counts against an occupant that has so many bytes of cache.
 pub(crate) type Cost = fn(&Occupant, f64) -> f64;
 
 impl Occupant {
+    fn new(position: usize, cores: f64, known: bool, value: f64, response: CacheResponse) -> Self {
+        Self { position, cores, known, value, response, curve: Curve::of(&response) }
+    }
+
     /// What it would read from memory, in bytes per second, if it worked as fast as with all the cache:
     /// a utility monitor counts the misses of one and the same stream of accesses.
     pub(crate) fn misses(&self, bytes: f64) -> f64 {
-        self.cores * self.response.effect(bytes).traffic
+        self.cores * self.curve.effect(bytes).traffic
     }
 
     /// How much longer its work takes than with all the cache, as a share.
     pub(crate) fn slowdown(&self, bytes: f64) -> f64 {
-        1.0 / self.response.effect(bytes).speed - 1.0
+        1.0 / self.curve.effect(bytes).speed - 1.0
     }
 
     /// The same, as much as that counts.
@@ -100,7 +107,7 @@ impl Occupant {
 
     /// What it brings into the cache, in bytes per second.
     fn inserts(&self, bytes: f64) -> f64 {
-        let effect = self.response.effect(bytes);
+        let effect = self.curve.effect(bytes);
         (self.cores * effect.speed * effect.traffic).max(LEAST_TRAFFIC)
     }
 }
@@ -118,7 +125,7 @@ fn occupants(view: &View<'_>, socket: &Socket, value: &dyn Fn(usize) -> f64) -> 
         let moved = seen.and_then(|seen| seen.memory_bandwidth.percentile(0.5)).unwrap_or(0.0);
         let flat = || CacheResponse::flat(if cores > 0.0 { moved / cores } else { 0.0 });
         let response = profile.map_or_else(flat, |profile| profile.response.cache);
-        Occupant { position, cores, known: profile.is_some(), value: value(position), response }
+        Occupant::new(position, cores, profile.is_some(), value(position), response)
     };
     members.map(|(position, _)| occupant(position)).collect()
 }
@@ -173,8 +180,8 @@ fn cost_of(members: &[Occupant], ways: u32, geometry: &Geometry, cost: Cost) -> 
     members.iter().zip(&parts).map(|(member, part)| cost(member, *part)).sum()
 }
 
-/// The same for every number of ways from none to all.
-fn curve_of(members: &[Occupant], geometry: &Geometry, cost: Cost) -> Vec<f64> {
+/// The same for every number of ways from none to `most`.
+fn curve_of(members: &[Occupant], most: u32, geometry: &Geometry, cost: Cost) -> Vec<f64> {
     let mut parts = Vec::new();
     let mut at = |ways: u32| {
         let bytes = f64::from(ways) * geometry.way_bytes;
@@ -182,7 +189,7 @@ fn curve_of(members: &[Occupant], geometry: &Geometry, cost: Cost) -> Vec<f64> {
         share_out(members, bytes, &mut parts, if ways == 1 { 8 } else { 2 });
         members.iter().zip(&parts).map(|(member, part)| cost(member, *part)).sum()
     };
-    let curve = (1..=geometry.ways).map(&mut at).collect::<Vec<f64>>();
+    let curve = (1..=most.min(geometry.ways)).map(&mut at).collect::<Vec<f64>>();
     std::iter::once(members.iter().map(|member| cost(member, 0.0)).sum()).chain(curve).collect()
 }
 
@@ -192,7 +199,7 @@ mod tests {
 
     fn occupant(cores: f64, footprint: Option<f64>) -> Occupant {
         let response = CacheResponse { footprint, ..CacheResponse::flat(1e9) };
-        Occupant { position: 0, cores, known: true, value: 1.0, response }
+        Occupant::new(0, cores, true, 1.0, response)
     }
 
     #[test]

@@ -26,7 +26,7 @@ use halcyon_model::profile::Response;
 use crate::View;
 use host::Host;
 use tally::Tally;
-use vm::Vm;
+use vm::{CacheEffects, Vm};
 
 /// No feature is farther from zero than this.
 pub const MOST: f64 = 8.0;
@@ -57,6 +57,7 @@ pub struct Features {
     /// The socket that each VM runs on, as an index; always one of the host's.
     pub socket: Vec<usize>,
     tally: Tally,
+    effects: Vec<Option<CacheEffects>>,
 }
 
 impl Features {
@@ -76,11 +77,13 @@ impl Features {
         self.per_vm.clear();
         self.host.clear();
         self.socket.clear();
+        self.effects.resize(view.world.vms.len(), None);
         for position in 0..view.world.vms.len() {
             let known =
                 view.application(position).map(|found| Likely { response: &found.response, confidence: 1.0 });
             let program = known.or_else(|| likely(position));
-            let vm = Vm::new(view, &self.tally, position, known.is_some(), program);
+            let vm =
+                Vm::new(view, &self.tally, position, known.is_some(), program, &mut self.effects[position]);
             self.socket.push(vm.place);
             self.per_vm
                 .extend(columns::GROUPS.iter().copied().flatten().map(|column| tame((column.of)(&vm))));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use halcyon_model::profile::{CacheEffect, Response};
+use halcyon_model::profile::{CacheEffect, CacheResponse, Response};
 use halcyon_model::topology::{Cache, Socket};
 use halcyon_model::{DeviceClass, Holding, HostTime, Objective, VmSample, VmSpec};
 
@@ -80,11 +80,19 @@ pub(super) struct Vm<'a> {
 /// What a program does with all of its socket's cache, and with a part of it.
 #[derive(Debug)]
 struct Effects {
+    of: CacheEffects,
+    /// One core's part of the memory bandwidth, in bytes per second.
+    core_bandwidth: f64,
+}
+
+/// The part of that which hardly ever changes, kept from one moment to the next with what it is of.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct CacheEffects {
+    response: CacheResponse,
+    size: f64,
     whole: CacheEffect,
     /// With an eighth, a quarter and a half.
     parts: [CacheEffect; 3],
-    /// One core's part of the memory bandwidth, in bytes per second.
-    core_bandwidth: f64,
 }
 
 impl<'a> Vm<'a> {
@@ -94,6 +102,7 @@ impl<'a> Vm<'a> {
         position: usize,
         is_profiled: bool,
         program: Option<Likely<'a>>,
+        kept: &mut Option<CacheEffects>,
     ) -> Self {
         let (world, assignment) = (view.world, &view.snapshot.assignment);
         let sockets = world.topology.sockets();
@@ -127,7 +136,8 @@ impl<'a> Vm<'a> {
             program,
             now: view.snapshot.at,
             since: view.history.since(position).unwrap_or(view.snapshot.at),
-            effects: response.and_then(|response| Effects::new(response, sockets.get(place)?, on.bandwidth)),
+            effects: response
+                .and_then(|response| Effects::new(response, sockets.get(place)?, on.bandwidth, kept)),
         }
     }
 
@@ -187,14 +197,14 @@ impl<'a> Vm<'a> {
 
     /// Speed with a part of its socket's cache (0 an eighth, 1 a quarter, 2 a half), of that with all of it.
     pub(super) fn speed_with(&self, part: usize) -> f64 {
-        self.effects.as_ref().map_or(0.0, |found| share(found.parts[part].speed, found.whole.speed))
+        self.effects.as_ref().map_or(0.0, |found| share(found.of.parts[part].speed, found.of.whole.speed))
     }
 
     /// Traffic with such a part, in doublings of that with all of the cache.
     pub(super) fn traffic_with(&self, part: usize) -> f64 {
         self.effects.as_ref().map_or(0.0, |found| {
             let least = LEAST_TRAFFIC * found.core_bandwidth;
-            libm::log2(share(found.parts[part].traffic + least, found.whole.traffic + least))
+            libm::log2(share(found.of.parts[part].traffic + least, found.of.whole.traffic + least))
         })
     }
 
@@ -202,7 +212,7 @@ impl<'a> Vm<'a> {
     /// the socket's memory bandwidth.
     pub(super) fn traffic_alone(&self) -> f64 {
         let cores = self.spec.cpu.limit.as_f64() / 1000.0;
-        self.effects.as_ref().map_or(0.0, |found| share(found.whole.traffic * cores, self.on.bandwidth))
+        self.effects.as_ref().map_or(0.0, |found| share(found.of.whole.traffic * cores, self.on.bandwidth))
     }
 
     /// Speed of its program with GPU slices, of that on a whole GPU.
@@ -249,13 +259,24 @@ fn near(view: &View<'_>, holding: &Holding, place: usize) -> f64 {
 }
 
 impl Effects {
-    fn new(response: &Response, socket: &Socket, bandwidth: f64) -> Option<Self> {
+    fn new(
+        response: &Response,
+        socket: &Socket,
+        bandwidth: f64,
+        kept: &mut Option<CacheEffects>,
+    ) -> Option<Self> {
         let size = socket.cache.as_ref()?.size.as_f64();
-        let part = |share: f64| response.cache.effect(share * size);
-        Some(Self {
-            whole: part(1.0),
-            parts: [0.125, 0.25, 0.5].map(part),
-            core_bandwidth: share(bandwidth, socket.cpu().as_f64() / 1000.0),
-        })
+        let same =
+            kept.filter(|kept| kept.response == response.cache && kept.size.to_bits() == size.to_bits());
+        let of = same.unwrap_or_else(|| CacheEffects::of(response.cache, size));
+        *kept = Some(of);
+        Some(Self { of, core_bandwidth: share(bandwidth, socket.cpu().as_f64() / 1000.0) })
+    }
+}
+
+impl CacheEffects {
+    fn of(response: CacheResponse, size: f64) -> Self {
+        let part = |share: f64| response.effect(share * size);
+        Self { response, size, whole: part(1.0), parts: [0.125, 0.25, 0.5].map(part) }
     }
 }

@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use halcyon_model::{HostTime, Objective, VmCounters, VmId, VmRates, VmSample};
 
 use crate::View;
+use crate::turn::has_passed;
 
 pub(crate) use give::{Nodes, Rest, changes_cache, masks, squeeze, tidy};
 
@@ -152,7 +153,7 @@ pub(crate) fn is_critical(view: &View<'_>, position: usize) -> bool {
 
 /// Whether `pace` has passed since the last time; if so, now is the last time.
 pub(crate) fn is_due(last: &mut Option<HostTime>, now: HostTime, pace: std::time::Duration) -> bool {
-    let due = last.is_none_or(|last| now >= last + pace);
+    let due = last.is_none_or(|last| has_passed(last, pace, now));
     if due {
         *last = Some(now);
     }

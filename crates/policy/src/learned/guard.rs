@@ -89,6 +89,11 @@ impl Guard {
 
     fn follow(&mut self, view: &View<'_>, outputs: &[f32]) {
         let now = view.snapshot.at;
+        if now < self.opened || now - self.opened >= 2 * EVERY {
+            // The clock jumped, or too long passed unseen: what was foreseen is not what came since.
+            self.open.clear();
+            self.sums.clear();
+        }
         for (vm, sum, count) in &mut self.sums {
             let position = view.world.position(*vm);
             if let Some(value) = position.and_then(|position| seen(view, position)[0]) {
@@ -96,7 +101,7 @@ impl Guard {
                 *count += 1;
             }
         }
-        if now < self.opened + EVERY && !self.open.is_empty() {
+        if !self.open.is_empty() && now - self.opened < EVERY {
             return;
         }
         self.settle();

@@ -26,6 +26,14 @@ use crate::{Policy, View};
 /// The weights that come with Halcyon.
 const EMBEDDED: &[u8] = include_bytes!("../../../../models/halcyon.safetensors");
 
+/// The network that comes with Halcyon.
+///
+/// # Errors
+/// When it is not of this version; a test rules that out.
+pub fn embedded_network() -> Result<Network, NetworkError> {
+    Network::parse(EMBEDDED)?.made_for(&Features::digest())
+}
+
 /// The learned policy.
 pub struct Learned {
     network: Network,
@@ -43,7 +51,7 @@ impl Learned {
     /// # Errors
     /// When those are not of this version; a test rules that out.
     pub fn embedded() -> Result<Self, NetworkError> {
-        Network::parse(EMBEDDED)?.made_for(&Features::digest()).map(Self::new)
+        embedded_network().map(Self::new)
     }
 
     /// With other weights.
@@ -58,12 +66,6 @@ impl Learned {
             guard: Guard::default(),
             doubt: None,
         }
-    }
-
-    /// The weights.
-    #[must_use]
-    pub fn network(&self) -> &Network {
-        &self.network
     }
 
     /// What the network foresees and asks for: [`OUTPUTS`] numbers for each VM, in order.
@@ -106,6 +108,13 @@ impl Policy for Learned {
         self.needs.extend(
             rows.enumerate().map(|(position, row)| Anchor::of(view, position).need(&row[FORECASTS..])),
         );
+        for (position, (need, spec)) in self.needs.iter_mut().zip(view.world.vms).enumerate() {
+            // Of a VM that has just come nothing is known. It may have all it can use; what it leaves, the
+            // others have anyway, and what it lacks makes its requests wait from the start.
+            if view.history.estimate(position).is_none_or(|known| known.cpu.last().is_none()) {
+                need.cpu = need.cpu.max(spec.cpu.limit.as_f64());
+            }
+        }
         self.planner.decide(view, &self.needs)
     }
 

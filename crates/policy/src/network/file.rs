@@ -1,9 +1,11 @@
 //! The model file: safetensors, with a tensor for each matrix and bias, and one entry of metadata.
 //!
 //! Matrices are stored as outputs × inputs, as other tools expect them. The metadata says which version of
-//! the format this is, the name of the model and the features it was made for; all of it stands in one
-//! entry, so that one network always gives the same bytes. A file is data from outside: its size is
-//! bounded, every tensor must be there with the right type and size and no other, and every number sane.
+//! the format this is, the name of the model, the features it was made for and a check sum over these and
+//! all numbers; all of it stands in one entry, so that one network always gives the same bytes. A file is
+//! data from outside: its size is bounded, every tensor must be there with the right type and size and no
+//! other, and every number sane. Where the check sum is there, which it is in all files that are written
+//! now, one flipped bit is enough for the file to be refused.
 
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
@@ -37,11 +39,16 @@ impl Card {
                 )));
             }
         }
+        // A line break that is damaged must not take the check sum with it.
+        if self.features.contains('=') {
+            return Err(refused(format!("has the features {:.64?}, with an equals sign", self.features)));
+        }
         Ok(format!("schema={SCHEMA}\nmodel={}\nfeatures={}", self.model, self.features))
     }
 
-    fn parse(text: &str) -> Result<Self, NetworkError> {
-        let mut lines = text.splitn(3, '\n');
+    /// With the check sum, if there is one.
+    fn parse(text: &str) -> Result<(Self, Option<&str>), NetworkError> {
+        let mut lines = text.splitn(4, '\n');
         let mut line = |key: &str| {
             let value = lines.next().and_then(|line| line.strip_prefix(key)?.strip_prefix('='));
             value.ok_or_else(|| refused(format!("has no {key} in its metadata")))
@@ -52,8 +59,20 @@ impl Card {
         }
         let card = Self { model: line("model")?.to_owned(), features: line("features")?.to_owned() };
         card.text()?;
-        Ok(card)
+        let sum = lines.next().map(|line| {
+            line.strip_prefix("sum=").ok_or_else(|| refused("has damaged metadata: no check sum".to_owned()))
+        });
+        Ok((card, sum.transpose()?))
     }
+}
+
+/// 64 bits of FNV-1a over a card and numbers, as 16 hexadecimal digits.
+fn check_sum(card: &str, values: &[f32]) -> String {
+    let bytes = card.bytes().chain(values.iter().flat_map(|value| value.to_le_bytes()));
+    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    format!("{hash:016x}")
 }
 
 impl Network {
@@ -69,7 +88,7 @@ impl Network {
         let container = |source| NetworkError::Container { source };
         let (_, header) = SafeTensors::read_metadata(bytes).map_err(container)?;
         let text = header.metadata().as_ref().and_then(|entries| entries.get(KEY));
-        let card = Card::parse(text.ok_or_else(|| refused("has no metadata of Halcyon".to_owned()))?)?;
+        let (card, sum) = Card::parse(text.ok_or_else(|| refused("has no metadata of Halcyon".to_owned()))?)?;
         let tensors = SafeTensors::deserialize(bytes).map_err(container)?;
         if let Some(other) = tensors.names().into_iter().filter(|name| !known(name)).min() {
             return Err(refused(format!("has a tensor {other:.64?} that is not known")));
@@ -79,7 +98,12 @@ impl Network {
         for tensor in Tensor::ALL {
             read(&tensors, shape, tensor, &mut values)?;
         }
-        Ok(Self::new(card, Parameters::new(shape, values)?))
+        let parameters = Parameters::new(shape, values)?;
+        let found = check_sum(&card.text()?, parameters.values());
+        if sum.is_some_and(|sum| sum != found) {
+            return Err(refused("is damaged: its numbers are not those of its check sum".to_owned()));
+        }
+        Ok(Self::new(card, parameters))
     }
 
     /// This network, if it was made for the feature table with the digest `features`.
@@ -106,7 +130,9 @@ impl Network {
     /// If the card has control characters or more than 128 bytes in one field, or the file would be larger
     /// than what is read.
     pub fn write(&self) -> Result<Vec<u8>, NetworkError> {
-        let metadata = std::iter::once((KEY.to_owned(), self.card().text()?)).collect();
+        let card = self.card().text()?;
+        let text = format!("{card}\nsum={}", check_sum(&card, self.parameters().values()));
+        let metadata = std::iter::once((KEY.to_owned(), text)).collect();
         let stored: Vec<_> = Tensor::ALL.map(|tensor| (tensor, self.stored(tensor))).into();
         let mut views = Vec::with_capacity(stored.len());
         for (tensor, bytes) in &stored {

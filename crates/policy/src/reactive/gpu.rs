@@ -10,6 +10,7 @@ use halcyon_model::{ChangeKind, Family, GpuInstance, Proposal, Reason, VmId};
 use super::{Reactive, is_due};
 use crate::View;
 use crate::slices::divide;
+use crate::turn::has_passed;
 
 /// A VM whose slices are busy for more than this share of the time would do more with more.
 const BUSY: f64 = 0.85;
@@ -48,7 +49,7 @@ impl Reactive {
 
     pub(super) fn move_slices(&mut self, view: &View<'_>, proposal: &mut Proposal) {
         let now = view.snapshot.at;
-        self.resliced_at.retain(|_, at| now < *at + REST);
+        self.resliced_at.retain(|_, at| !has_passed(*at, REST, now));
         let uses: Vec<Use> =
             (0..view.world.vms.len()).map(|position| self.slice_use(view, position)).collect();
         if uses.is_empty() || view.world.topology.gpus().is_empty() {

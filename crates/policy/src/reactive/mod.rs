@@ -17,6 +17,7 @@ use std::time::Duration;
 use halcyon_model::{DeviceId, HostTime, Objective, Proposal, VmId, VmSpec, VmWish};
 
 use crate::common::hand_out_devices;
+use crate::turn::has_passed;
 use crate::{Policy, View};
 
 /// The parameters of [`Reactive`], with defaults that were tuned on scenarios of training.
@@ -174,7 +175,7 @@ impl Policy for Reactive {
 
 /// Whether `pace` has passed since the last time; if so, now is the last time.
 fn is_due(last: &mut Option<HostTime>, now: HostTime, pace: Duration) -> bool {
-    let due = last.is_none_or(|last| now >= last + pace);
+    let due = last.is_none_or(|last| has_passed(last, pace, now));
     if due {
         *last = Some(now);
     }
@@ -184,7 +185,7 @@ fn is_due(last: &mut Option<HostTime>, now: HostTime, pace: Duration) -> bool {
 impl Reactive {
     fn moved_lately(&self, device: DeviceId, now: HostTime) -> bool {
         let last = self.moved_at.get(device.index()).copied().flatten();
-        last.is_some_and(|last| now < last + self.tuning.fabric_pace * 5)
+        last.is_some_and(|last| !has_passed(last, self.tuning.fabric_pace * 5, now))
     }
 
     fn note_move(&mut self, device: DeviceId, now: HostTime) {

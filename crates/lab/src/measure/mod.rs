@@ -1,0 +1,28 @@
+//! Measurements that judge one part of the learned policy by itself: how long a decision takes, how good
+//! its forecasts are, how fast a host recovers under it.
+//!
+//! The bench says how much better a policy is as a whole; these say why, and what to work on. None of them
+//! rests on particular weights: they run with whatever the program was built with.
+
+mod decision;
+mod forecast;
+mod host;
+mod recovery;
+
+use std::time::Duration;
+
+use halcyon_control::Stopwatch;
+
+pub use decision::{DecisionTime, MOST_DIFFERENCE, Part, Rival, decision_time};
+pub use forecast::{ForecastCase, ForecastReport, ForecastRow, MethodRow, SHORTEST_FORECAST, forecasts};
+pub use host::grown;
+pub use recovery::{Recovery, RecoveryReport, recovery};
+
+/// A stopwatch that says that no time passes, for what is not measured.
+struct Still;
+
+impl Stopwatch for Still {
+    fn elapsed(&self) -> Duration {
+        Duration::ZERO
+    }
+}
