@@ -189,11 +189,12 @@ fn a_checkpoint_that_is_broken_or_of_another_recipe_changes_nothing() {
 }
 
 /// A recording: a drawn scenario as a file.
-fn recording(folder: &Path, hours: &str) -> PathBuf {
+fn recording(folder: &Path, vms: &str, hours: &str) -> PathBuf {
     let path = folder.join("recording.toml");
     let host = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/hosts/small.toml");
     let mut command = Command::new(env!("CARGO_BIN_EXE_halcyon"));
-    command.args(["scenario", "new", "--vms", "4", "--load", "0.7", "--hours", hours, "--host"]);
+    command
+        .args(["scenario", "new", "--vms", vms, "--load", "0.9", "--seed", "5", "--hours", hours, "--host"]);
     let output = command.arg(host).arg("-o").arg(&path).output().expect("the binary runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     path
@@ -202,7 +203,7 @@ fn recording(folder: &Path, hours: &str) -> PathBuf {
 #[test]
 fn weights_that_are_not_better_on_what_was_held_back_are_not_handed_over() {
     let folder = folder();
-    let recording = recording(folder.path(), "2");
+    let recording = recording(folder.path(), "4", "2");
     let path = folder.path().join("tuned");
     let tiny =
         ["--rounds", "1", "--runs", "1", "--minutes", "5", "--steps", "1", "--batch", "8", "--judged", "3"];
@@ -225,10 +226,42 @@ fn weights_that_are_not_better_on_what_was_held_back_are_not_handed_over() {
 }
 
 #[test]
+fn weights_that_are_better_on_what_was_held_back_are_handed_over() {
+    let folder = folder();
+    let recording = recording(folder.path(), "10", "8");
+    let (weak, path) = (folder.path().join("weak"), folder.path().join("tuned"));
+    let one =
+        ["--rounds", "1", "--runs", "1", "--minutes", "1", "--steps", "1", "--width", "16", "--judged", "2"];
+    assert!(halcyon(&[&["-o", text(&weak)], &one[..]].concat()).status.success());
+    let model = weak.join("halcyon.safetensors");
+    let more = [
+        "--rounds",
+        "2",
+        "--runs",
+        "4",
+        "--minutes",
+        "10",
+        "--steps",
+        "150",
+        "--batch",
+        "256",
+        "--judged",
+        "12",
+    ];
+    let from = ["--from", text(&recording), "--model", text(&model), "-o", text(&path)];
+    let output = halcyon(&[&from[..], &more[..]].concat());
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(said.contains("the weights it began with"), "{said}");
+    assert!(read(&path.join("halcyon.safetensors")) != read(&model));
+    assert!(curves(&path)[1].starts_with("0,begin"), "the beginning is the first row");
+}
+
+#[test]
 fn what_is_no_recording_or_no_model_is_refused() {
     let folder = folder();
     let new = folder.path().join("new");
-    let (new, short) = (text(&new), recording(folder.path(), "0.2"));
+    let (new, short) = (text(&new), recording(folder.path(), "4", "0.2"));
     let (code, message) = failure(&["-o", new, "--from", text(&short)]);
     assert!(code == Some(1) && message.contains("lasts 12 min"), "{message}");
     let (code, message) = failure(&["-o", new, "--from", text(&short), "--model", text(&short)]);

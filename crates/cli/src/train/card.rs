@@ -18,9 +18,22 @@ pub(super) fn difference(verdict: &Verdict) -> String {
     let mean = verdict.difference.mean;
     let ci95 = verdict.difference.ci95;
     ci95.map_or_else(
-        || format!("{mean:+.4}"),
-        |[low, high]| format!("{mean:+.4} ±{:.4} (95 % interval {low:+.4} to {high:+.4})", high - mean),
+        || signed(mean),
+        |[low, high]| {
+            format!(
+                "{} ±{:.4} (95 % interval {} to {})",
+                signed(mean),
+                high - mean,
+                signed(low),
+                signed(high)
+            )
+        },
     )
+}
+
+/// With its sign, but for what rounds to nothing.
+pub(super) fn signed(value: f64) -> String {
+    if value.abs() < 0.00005 { "0.0000".into() } else { format!("{value:+.4}") }
 }
 
 /// One row for each round; wall-clock time, which alone differs from one training to the same another
@@ -188,13 +201,13 @@ fn rounds(out: &mut String, training: &Training) {
         let losses: Vec<String> = row.losses.iter().map(|(name, loss)| format!("{name} {loss:.4}")).collect();
         let _ = writeln!(
             out,
-            "| {} | {} | {} | {} | {:.4} | {:+.4} |",
+            "| {} | {} | {} | {} | {:.4} | {} |",
             row.round,
             row.kind,
             losses.join(", "),
             row.utility.map_or_else(String::new, |utility| format!("{utility:.4}")),
             row.score,
-            row.score - row.reactive
+            signed(row.score - row.reactive)
         );
     }
     out.push('\n');

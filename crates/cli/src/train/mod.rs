@@ -204,6 +204,11 @@ fn conclude(
     }
     folder.card(&card::text(training, verdicts, &teaching.command, threads))?;
     print(&text)?;
+    if verdicts.reactive.difference.mean < 0.0 {
+        eprintln!(
+            "halcyon: the heuristic `reactive` does better than these weights on what they were judged by"
+        );
+    }
     let path = folder.path().display();
     if ships {
         eprintln!("halcyon: the weights are {path}/{}", folder::WEIGHTS);
