@@ -234,20 +234,8 @@ fn weights_that_are_better_on_what_was_held_back_are_handed_over() {
         ["--rounds", "1", "--runs", "1", "--minutes", "1", "--steps", "1", "--width", "16", "--judged", "2"];
     assert!(halcyon(&[&["-o", text(&weak)], &one[..]].concat()).status.success());
     let model = weak.join("halcyon.safetensors");
-    let more = [
-        "--rounds",
-        "2",
-        "--runs",
-        "4",
-        "--minutes",
-        "10",
-        "--steps",
-        "150",
-        "--batch",
-        "256",
-        "--judged",
-        "12",
-    ];
+    let more = "--rounds 3 --runs 4 --minutes 10 --steps 200 --batch 256 --judged 36";
+    let more: Vec<&str> = more.split(' ').collect();
     let from = ["--from", text(&recording), "--model", text(&model), "-o", text(&path)];
     let output = halcyon(&[&from[..], &more[..]].concat());
     let said = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use halcyon_control::Stopwatch;
 use halcyon_model::{HostTime, Proposal, VmId, VmSpec};
-use halcyon_policy::learned::{ACTIONS, Anchor, FORECASTS, HORIZONS, OUTPUTS, QUANTITIES, seen};
+use halcyon_policy::learned::{ACTIONS, Anchor, FORECASTS, HORIZONS, OUTPUTS, QUANTITIES, asked, seen};
 use halcyon_policy::{Batch, Features, Network, Planner, PlannerTuning, Policy, Scratch, View};
 
 use crate::clairvoyant::Expert;
@@ -216,7 +216,7 @@ impl Policy for Watcher {
                     .unwrap_or_default()
                     .chunks_exact(OUTPUTS)
                     .enumerate()
-                    .map(|(position, row)| Anchor::of(view, position).need(&row[FORECASTS..]))
+                    .map(|(position, row)| asked(view, position, &row[FORECASTS..]))
                     .collect();
                 self.planner.decide(view, &needs)
             }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use halcyon_model::{HostTime, Proposal, VmId};
-use halcyon_policy::learned::{ACTIONS, Anchor, FORECASTS, OUTPUTS};
+use halcyon_policy::learned::{ACTIONS, FORECASTS, OUTPUTS, asked};
 use halcyon_policy::{Batch, Features, Network, Planner, PlannerTuning, Policy, Scratch, View};
 use rand::Rng;
 use rand_pcg::Pcg64Mcg;
@@ -195,7 +195,7 @@ impl Policy for Explorer {
             let tried = self.draws.of(spec.id, span);
             let mean: [f32; ACTIONS] = std::array::from_fn(|action| row[FORECASTS + action]);
             let done: [f32; ACTIONS] = std::array::from_fn(|action| mean[action] + tried[action]);
-            needs.push(Anchor::of(view, position).need(&done));
+            needs.push(asked(view, position, &done));
             means.push(mean);
             actions.push(done);
         }

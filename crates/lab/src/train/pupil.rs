@@ -156,9 +156,8 @@ impl Pupil {
     }
 
     /// Begins a stage with what was learned, but with an optimiser that remembers nothing of it.
-    pub(super) fn begin(&mut self, course: &Course, threads: NonZeroUsize) -> Result<(), TrainError> {
+    pub(super) fn begin(&mut self, threads: NonZeroUsize) -> Result<(), TrainError> {
         self.learner = Trainer::new(self.network()?.parameters(), Tuning::default(), threads);
-        self.dice = Dice::new(course.seed.wrapping_add(self.rounds as u64), 0);
         // What was taken from who knows is of no more use.
         self.window.clear();
         Ok(())

@@ -52,12 +52,12 @@ impl Default for Reinforcement {
     fn default() -> Self {
         Self {
             rounds: 12,
-            scenarios: 24,
+            scenarios: 30,
             turns: 4,
             length: Duration::from_secs(1800),
-            epochs: 2,
-            batch: 8192,
-            rate: 2e-4,
+            epochs: 1,
+            batch: 16384,
+            rate: 3e-4,
             clip: 0.2,
             others: 1.0,
         }
@@ -99,13 +99,14 @@ impl Reinforcement {
     ) -> Result<Progress, CourseError> {
         let round = pupil.rounds + 1;
         if inner == 1 {
-            pupil.begin(course, context.threads)?;
+            pupil.begin(context.threads)?;
         }
         let network = Arc::new(pupil.network()?);
         let (lessons, utility) = self.play(&network, course.first_number(round), context)?;
-        let loss = self.learn(&mut pupil.learner, &lessons, &mut pupil.dice, inner, context)?;
-        let mean = loss.mean();
-        let losses = vec![("surrogate", mean.actions), ("forecasts", mean.forecasts)];
+        let mut dice = Dice::new(course.seed.wrapping_add(round as u64), 0);
+        let loss = self.learn(&mut pupil.learner, &lessons, &mut dice, inner, context)?;
+        let loss = loss.mean();
+        let losses = vec![("surrogate", loss.actions), ("forecasts", loss.forecasts)];
         Ok(Progress { round, losses, utility, vms: loss.vms })
     }
 

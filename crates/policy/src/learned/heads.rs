@@ -128,6 +128,18 @@ impl Anchor {
     }
 }
 
+/// What a VM needs by its actions, and by what no action can tell.
+#[must_use]
+pub fn asked(view: &View<'_>, position: usize, actions: &[f32]) -> Need {
+    let mut need = Anchor::of(view, position).need(actions);
+    // Of a VM that has just come nothing is known. It may have all it can use; what it leaves, the others
+    // have anyway, and what it lacks makes its requests wait from the start.
+    if view.history.estimate(position).is_none_or(|known| known.cpu.last().is_none()) {
+        need.cpu = need.cpu.max(view.world.vms[position].cpu.limit.as_f64());
+    }
+    need
+}
+
 /// What was seen last of each quantity, as a share of the most that there can be; forecasts are told
 /// against it. Nothing where it is not measured.
 #[must_use]

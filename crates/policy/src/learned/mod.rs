@@ -15,7 +15,7 @@ use halcyon_model::Proposal;
 
 pub use guard::{Doubt, Guard};
 pub use heads::{
-    ACTION_NAMES, ACTIONS, Anchor, FORECASTS, HORIZONS, OUTPUTS, QUANTILES, QUANTITIES, forecast, seen,
+    ACTION_NAMES, ACTIONS, Anchor, FORECASTS, HORIZONS, OUTPUTS, QUANTILES, QUANTITIES, asked, forecast, seen,
 };
 
 use crate::features::Features;
@@ -105,16 +105,7 @@ impl Policy for Learned {
         self.doubt = self.guard.judge(view, &self.features, outputs);
         let rows = outputs.chunks_exact(OUTPUTS);
         self.needs.clear();
-        self.needs.extend(
-            rows.enumerate().map(|(position, row)| Anchor::of(view, position).need(&row[FORECASTS..])),
-        );
-        for (position, (need, spec)) in self.needs.iter_mut().zip(view.world.vms).enumerate() {
-            // Of a VM that has just come nothing is known. It may have all it can use; what it leaves, the
-            // others have anyway, and what it lacks makes its requests wait from the start.
-            if view.history.estimate(position).is_none_or(|known| known.cpu.last().is_none()) {
-                need.cpu = need.cpu.max(spec.cpu.limit.as_f64());
-            }
-        }
+        self.needs.extend(rows.enumerate().map(|(position, row)| asked(view, position, &row[FORECASTS..])));
         self.planner.decide(view, &self.needs)
     }
 
