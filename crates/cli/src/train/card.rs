@@ -18,9 +18,22 @@ pub(super) fn difference(verdict: &Verdict) -> String {
     let mean = verdict.difference.mean;
     let ci95 = verdict.difference.ci95;
     ci95.map_or_else(
-        || format!("{mean:+.4}"),
-        |[low, high]| format!("{mean:+.4} ±{:.4} (95 % interval {low:+.4} to {high:+.4})", high - mean),
+        || signed(mean),
+        |[low, high]| {
+            format!(
+                "{} ±{:.4} (95 % interval {} to {})",
+                signed(mean),
+                high - mean,
+                signed(low),
+                signed(high)
+            )
+        },
     )
+}
+
+/// With its sign, but for what rounds to nothing.
+pub(super) fn signed(value: f64) -> String {
+    if value.abs() < 0.00005 { "0.0000".into() } else { format!("{value:+.4}") }
 }
 
 /// One row for each round; wall-clock time, which alone differs from one training to the same another
@@ -111,19 +124,36 @@ fn data(training: &Training) -> String {
 }
 
 fn settings(stage: &Stage) -> String {
-    let Stage::Imitate(it) = stage;
-    format!(
-        "imitation of a controller that knows the future: {} rounds of {} runs of {:.0} simulated minutes, a sample \
-         every {} cycles, at most {} VMs of samples kept; {} steps of {} VMs in each, rate {} falling to a tenth",
-        it.rounds,
-        it.runs,
-        it.length.as_secs_f64() / 60.0,
-        it.every,
-        it.kept,
-        it.steps,
-        it.batch,
-        it.rate
-    )
+    let minutes = |length: std::time::Duration| length.as_secs_f64() / 60.0;
+    match stage {
+        Stage::Imitate(it) => format!(
+            "imitation of a controller that knows the future: {} rounds of {} runs of {:.0} simulated minutes, a \
+             sample every {} cycles, at most {} VMs of samples kept; {} steps of {} VMs in each, rate {} falling to \
+             a tenth",
+            it.rounds,
+            it.runs,
+            minutes(it.length),
+            it.every,
+            it.kept,
+            it.steps,
+            it.batch,
+            it.rate
+        ),
+        Stage::Reinforce(it) => format!(
+            "reinforcement by the utility that came of what was tried: {} rounds of {} scenarios of {:.0} simulated \
+             minutes, each played {} times; gone through {} times by {} VMs, rate {} falling to a tenth, clip {}, \
+             others' gains counted {}",
+            it.rounds,
+            it.scenarios,
+            minutes(it.length),
+            it.turns,
+            it.epochs,
+            it.batch,
+            it.rate,
+            it.clip,
+            it.others
+        ),
+    }
 }
 
 fn scores(out: &mut String, training: &Training, verdicts: &Verdicts) {
@@ -171,13 +201,13 @@ fn rounds(out: &mut String, training: &Training) {
         let losses: Vec<String> = row.losses.iter().map(|(name, loss)| format!("{name} {loss:.4}")).collect();
         let _ = writeln!(
             out,
-            "| {} | {} | {} | {} | {:.4} | {:+.4} |",
+            "| {} | {} | {} | {} | {:.4} | {} |",
             row.round,
             row.kind,
             losses.join(", "),
             row.utility.map_or_else(String::new, |utility| format!("{utility:.4}")),
             row.score,
-            row.score - row.reactive
+            signed(row.score - row.reactive)
         );
     }
     out.push('\n');

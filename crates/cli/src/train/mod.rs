@@ -39,7 +39,7 @@ pub(crate) struct Args {
     resume: Option<PathBuf>,
     /// Show in minutes, and without a folder, that a network learns: exit code 1 if it does not come to be
     /// better than `reactive` on scenarios that it never saw
-    #[arg(long, conflicts_with_all = ["rounds", "runs", "minutes", "steps", "batch", "seed", "width", "judged", "from", "model"])]
+    #[arg(long, conflicts_with_all = ["rounds", "reinforce", "runs", "minutes", "steps", "batch", "seed", "width", "judged", "from", "model"])]
     smoke: bool,
     /// Go on from weights that are there, on recordings of a host (scenario files). The first 70 % of their
     /// time is learned from; if the result is not better on the rest, exit code 1 and no weights
@@ -51,6 +51,10 @@ pub(crate) struct Args {
     /// Rounds of taking samples and learning; 12, or 4 with --from
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     rounds: Option<u32>,
+    /// Rounds of reinforcement after those of imitation, in which the network tries and learns from what
+    /// came of it; none
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=10_000))]
+    reinforce: Option<u32>,
     /// Runs in each round; 96, or 24 with --from
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     runs: Option<u32>,
@@ -200,6 +204,11 @@ fn conclude(
     }
     folder.card(&card::text(training, verdicts, &teaching.command, threads))?;
     print(&text)?;
+    if verdicts.reactive.difference.mean < 0.0 {
+        eprintln!(
+            "halcyon: the heuristic `reactive` does better than these weights on what they were judged by"
+        );
+    }
     let path = folder.path().display();
     if ships {
         eprintln!("halcyon: the weights are {path}/{}", folder::WEIGHTS);

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use halcyon_lab::train::{Row, Training};
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::card::signed;
 use super::folder::Folder;
 
 pub(super) struct Progress {
@@ -86,9 +87,9 @@ fn line(row: &Row, rounds: usize, best: bool) -> String {
     let half = row.half_width.map_or_else(String::new, |half| format!(" ±{half:.4}"));
     let best = if best { ", the best so far" } else { "" };
     format!(
-        "{what}: {losses}{runs}held-out utility {:.4}, {:+.4}{half} against reactive{best}; {}",
+        "{what}: {losses}{runs}held-out utility {:.4}, {}{half} against reactive{best}; {}",
         row.score,
-        row.score - row.reactive,
+        signed(row.score - row.reactive),
         time(row.seconds)
     )
 }

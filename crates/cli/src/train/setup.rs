@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use halcyon_lab::Scenario;
-use halcyon_lab::train::{Course, Exam, Imitation, Lessons, Recipe, Recordings, Stage, Standard};
-use halcyon_policy::learned::{Learned, OUTPUTS};
+use halcyon_lab::train::{
+    Course, Exam, Imitation, Lessons, Recipe, Recordings, Reinforcement, Stage, Standard,
+};
+use halcyon_policy::learned::{OUTPUTS, embedded_network};
 use halcyon_policy::network::MOST_FILE_BYTES;
 use halcyon_policy::{Features, Network};
 use serde::{Deserialize, Serialize};
@@ -56,6 +58,8 @@ fn from_weights() -> Imitation {
     Imitation { rounds: 4, led: 0, runs: 24, steps: 200, rate: 2e-4, ..Imitation::default() }
 }
 
+/// Rounds of reinforcement.
+const REINFORCED: u32 = 0;
 /// Columns of the network, where it begins from nothing.
 const WIDTH: u32 = 128;
 /// Scenarios of the verdict.
@@ -111,11 +115,17 @@ fn teaching(recipe: &Recipe, lessons: Box<dyn Lessons>, source: &Source) -> Teac
 fn recipe(args: &Args, stage: Imitation, source: &Source) -> Result<Recipe> {
     let judged = args.judged.unwrap_or(JUDGED).into();
     let exam = Exam { chosen: u64::max(judged / 3, 1), judged, length: stage.length };
-    let course = Course {
-        seed: args.seed.unwrap_or(1),
-        width: args.width.unwrap_or(WIDTH) as usize,
-        stages: vec![Stage::Imitate(stage)],
+    let reinforcement = Reinforcement {
+        rounds: args.reinforce.unwrap_or(REINFORCED) as usize,
+        length: stage.length,
+        ..Reinforcement::default()
     };
+    let mut stages = vec![Stage::Imitate(stage)];
+    if reinforcement.rounds > 0 {
+        stages.push(Stage::Reinforce(reinforcement));
+    }
+    let (seed, width) = (args.seed.unwrap_or(1), args.width.unwrap_or(WIDTH) as usize);
+    let course = Course { seed, width, stages };
     let lessons = serde_json::to_string(source).context("cannot say what is learned from")?;
     Ok(Recipe { course, exam, lessons })
 }
@@ -142,6 +152,7 @@ pub(super) fn different(args: &Args, recipe: &Recipe) -> Option<String> {
     let Some(Stage::Imitate(it)) = recipe.course.stages.first() else {
         return Some("has rounds that this version does not know".into());
     };
+    let reinforced: usize = recipe.course.stages.iter().skip(1).map(Stage::rounds).sum();
     let was = |name: &str, asked: Option<u64>, there: u64| {
         asked.filter(|asked| *asked != there).map(|asked| format!("has {name} {there}, not {asked}"))
     };
@@ -151,6 +162,7 @@ pub(super) fn different(args: &Args, recipe: &Recipe) -> Option<String> {
         .or_else(|| was("--minutes", whole(args.minutes), it.length.as_secs() / 60))
         .or_else(|| was("--steps", whole(args.steps), it.steps as u64))
         .or_else(|| was("--batch", whole(args.batch), it.batch as u64))
+        .or_else(|| was("--reinforce", whole(args.reinforce), reinforced as u64))
         .or_else(|| was("--seed", args.seed, recipe.course.seed))
         .or_else(|| was("--width", whole(args.width), recipe.course.width as u64))
         .or_else(|| was("--judged", whole(args.judged), recipe.exam.judged))
@@ -165,15 +177,17 @@ fn command(recipe: &Recipe, source: &Source) -> String {
         words.extend(model.iter().map(|path| format!("--model {}", quoted(&path.to_string_lossy()))));
     }
     for stage in &recipe.course.stages {
-        let Stage::Imitate(it) = stage;
-        words.push(format!(
-            "--rounds {} --runs {} --minutes {} --steps {} --batch {}",
-            it.rounds,
-            it.runs,
-            it.length.as_secs().div_ceil(60),
-            it.steps,
-            it.batch
-        ));
+        words.push(match stage {
+            Stage::Imitate(it) => format!(
+                "--rounds {} --runs {} --minutes {} --steps {} --batch {}",
+                it.rounds,
+                it.runs,
+                it.length.as_secs().div_ceil(60),
+                it.steps,
+                it.batch
+            ),
+            Stage::Reinforce(it) => format!("--reinforce {}", it.rounds),
+        });
     }
     if *source == Source::Standard {
         words.push(format!("--width {}", recipe.course.width));
@@ -185,8 +199,7 @@ fn command(recipe: &Recipe, source: &Source) -> String {
 /// The weights to go on from.
 fn origin(path: Option<&Path>) -> Result<Network> {
     let Some(path) = path else {
-        let learned = Learned::embedded().context("the weights that come with Halcyon")?;
-        return Ok(learned.network().clone());
+        return embedded_network().context("the weights that come with Halcyon");
     };
     let tried = || format!("cannot go on from {}", path.display());
     let bytes = read(path, MOST_FILE_BYTES as u64)?;

@@ -51,7 +51,8 @@ pub struct Checkpoint {
     /// Networks that are to be kept, by name.
     pub networks: BTreeMap<String, Network>,
     pub(super) rounds: usize,
-    pub(super) drawn: u64,
+    /// Seed of the random numbers, and how many were drawn.
+    pub(super) dice: (u64, u64),
     pub(super) parameters: Parameters,
     pub(super) memory: Memory,
     /// Who took the samples that are still learned from, by round.
@@ -66,7 +67,7 @@ struct Head {
     features: String,
     note: String,
     rounds: usize,
-    drawn: u64,
+    dice: (u64, u64),
     steps: u64,
     mean_left: f64,
     square_left: f64,
@@ -130,7 +131,7 @@ impl Checkpoint {
             features: Features::digest(),
             note: self.note.clone(),
             rounds: self.rounds,
-            drawn: self.drawn,
+            dice: self.dice,
             steps: self.memory.steps,
             mean_left: self.memory.mean_left,
             square_left: self.memory.square_left,
@@ -223,7 +224,7 @@ impl Checkpoint {
             note: head.note,
             networks,
             rounds: head.rounds,
-            drawn: head.drawn,
+            dice: head.dice,
             parameters: parameters("values", head.shape)?,
             memory: Memory {
                 steps: head.steps,

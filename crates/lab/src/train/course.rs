@@ -1,5 +1,8 @@
 //! What is done in which round.
 
+use std::time::Duration;
+
+use halcyon_policy::network::MOST_WIDTH;
 use serde::{Deserialize, Serialize};
 
 use super::imitate::Imitation;
@@ -65,7 +68,54 @@ impl Stage {
     }
 }
 
+/// The most rounds of a stage, and the most scenarios of a round; what comes of them stays far below the
+/// numbers of scenarios that networks are judged by.
+const MOST: u64 = 10_000;
+/// The most stages.
+const MOST_STAGES: usize = 4;
+/// The longest run.
+const LONGEST: Duration = Duration::from_secs(31 * 86_400);
+
+/// What is wrong with the length of a run, if anything.
+pub(super) fn fault_of_length(length: Duration) -> Option<String> {
+    let fits = length >= Duration::from_secs(1) && length <= LONGEST;
+    (!fits).then(|| format!("a run of {} s; from 1 s to 31 days are possible", length.as_secs()))
+}
+
+/// What is wrong with a number, if anything.
+pub(super) fn fault_of(name: &str, value: u64, most: u64) -> Option<String> {
+    (!(1..=most).contains(&value)).then(|| format!("{name} of {value}; from 1 to {most} are possible"))
+}
+
+impl Stage {
+    /// What is wrong with it, if anything.
+    fn fault(&self) -> Option<String> {
+        let (length, steps, batch, rate) = match self {
+            Self::Imitate(it) => (it.length, it.steps.max(it.every as usize), it.batch, it.rate),
+            Self::Reinforce(it) => (it.length, it.epochs.max(it.turns as usize), it.batch, it.rate),
+        };
+        fault_of("a number of rounds", self.rounds() as u64, MOST)
+            .or_else(|| fault_of("a number of scenarios", self.runs(), MOST))
+            .or_else(|| fault_of("a number of steps", steps as u64, 100_000))
+            .or_else(|| fault_of("a batch", batch as u64, 1_000_000))
+            .or_else(|| fault_of_length(length))
+            .or_else(|| {
+                (!(rate > 0.0 && rate <= 1.0))
+                    .then(|| format!("a rate of {rate}; it is above 0, and at most 1"))
+            })
+    }
+}
+
 impl Course {
+    /// What is wrong with it, if anything: a course from a file may say what it likes.
+    #[must_use]
+    pub fn fault(&self) -> Option<String> {
+        (self.stages.len() > MOST_STAGES)
+            .then(|| format!("{} stages; {MOST_STAGES} are possible", self.stages.len()))
+            .or_else(|| fault_of("a width", self.width as u64, MOST_WIDTH as u64))
+            .or_else(|| self.stages.iter().find_map(Stage::fault))
+    }
+
     /// How many rounds there are.
     #[must_use]
     pub fn rounds(&self) -> usize {
@@ -102,6 +152,29 @@ impl Course {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_course_from_a_file_is_looked_at() {
+        let course = |change: fn(&mut Imitation)| {
+            let mut imitation = Imitation::default();
+            change(&mut imitation);
+            Course { seed: 1, width: 8, stages: vec![Stage::Imitate(imitation)] }.fault()
+        };
+        assert_eq!(course(|_| ()), None);
+        let wrong: [fn(&mut Imitation); 6] = [
+            |it| it.rounds = usize::MAX,
+            |it| it.runs = 0,
+            |it| it.batch = 0,
+            |it| it.rate = f32::NAN,
+            |it| it.length = Duration::MAX,
+            |it| it.length = Duration::ZERO,
+        ];
+        for change in wrong {
+            assert!(
+                course(change).is_some_and(|fault| fault.contains("possible") || fault.contains("at most"))
+            );
+        }
+    }
 
     #[test]
     fn rounds_follow_each_other_and_share_no_scenario() {

@@ -15,6 +15,7 @@ use halcyon_policy::{Network, Policy, Reactive};
 use serde::{Deserialize, Serialize};
 
 use super::context::{Context, CourseError};
+use super::course::{fault_of, fault_of_length};
 use crate::compare::Difference;
 use crate::run::Run;
 use crate::statistics::{half_width, mean};
@@ -23,6 +24,9 @@ use crate::statistics::{half_width, mean};
 pub const CHOSEN: u64 = 840_000_000;
 /// The verdict rests on scenarios from here on; nothing else does.
 pub const JUDGED: u64 = 900_000_000;
+
+/// The most scenarios of an exam.
+const MOST: u64 = 10_000;
 
 /// How networks are judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +41,14 @@ pub struct Exam {
 }
 
 impl Exam {
+    /// What is wrong with it, if anything: an exam from a file may say what it likes.
+    #[must_use]
+    pub fn fault(&self) -> Option<String> {
+        fault_of("a number of scenarios to choose by", self.chosen, MOST)
+            .or_else(|| fault_of("a number of scenarios to judge by", self.judged, MOST))
+            .or_else(|| fault_of_length(self.length))
+    }
+
     /// The numbers by which the best round is chosen.
     #[must_use]
     pub fn choice(&self) -> Range<u64> {

@@ -119,7 +119,7 @@ impl Pupil {
             note: String::new(),
             networks: BTreeMap::new(),
             rounds: self.rounds,
-            drawn: self.dice.drawn(),
+            dice: self.dice.place(),
             parameters,
             memory: self.learner.memory(),
             window: self.window.iter().map(|taken| (taken.round, taken.actor.clone())).collect(),
@@ -139,7 +139,7 @@ impl Pupil {
         let (parameters, memory) = (&checkpoint.parameters, checkpoint.memory.clone());
         let mut pupil = Self {
             learner: Trainer::remembering(parameters, Tuning::default(), memory, context.threads)?,
-            dice: Dice::new(course.seed, checkpoint.drawn),
+            dice: Dice::new(checkpoint.dice.0, checkpoint.dice.1),
             rounds: checkpoint.rounds,
             window: VecDeque::new(),
         };
@@ -171,6 +171,7 @@ impl Pupil {
 
 /// Random numbers whose place in their order is known.
 pub(super) struct Dice {
+    seed: u64,
     random: Pcg64Mcg,
     drawn: u64,
 }
@@ -180,12 +181,12 @@ impl Dice {
     pub(super) fn new(seed: u64, drawn: u64) -> Self {
         let mut random = Pcg64Mcg::new(u128::from(seed) << 1 | 1);
         random.advance(drawn.into());
-        Self { random, drawn }
+        Self { seed, random, drawn }
     }
 
-    /// How many were drawn.
-    pub(super) fn drawn(&self) -> u64 {
-        self.drawn
+    /// The seed, and how many were drawn.
+    pub(super) fn place(&self) -> (u64, u64) {
+        (self.seed, self.drawn)
     }
 
     /// The next one.
@@ -205,6 +206,6 @@ mod tests {
         let all: Vec<u64> = (0..40).map(|_| dice.roll()).collect();
         let mut later = Dice::new(7, 25);
         assert_eq!((25..40).map(|_| later.roll()).collect::<Vec<_>>(), all[25..]);
-        assert_eq!((later.drawn(), dice.drawn()), (40, 40));
+        assert_eq!((later.place(), dice.place()), ((7, 40), (7, 40)));
     }
 }

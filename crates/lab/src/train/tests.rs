@@ -28,7 +28,16 @@ fn recipe() -> Recipe {
         batch: 64,
         ..Imitation::default()
     };
-    let course = Course { seed: 3, width: 8, stages: vec![Stage::Imitate(imitation)] };
+    let reinforcement = Reinforcement {
+        rounds: 2,
+        scenarios: 2,
+        turns: 2,
+        length: length * 3,
+        batch: 64,
+        ..Reinforcement::default()
+    };
+    let stages = vec![Stage::Imitate(imitation), Stage::Reinforce(reinforcement)];
+    let course = Course { seed: 3, width: 8, stages };
     Recipe { course, exam: Exam { chosen: 2, judged: 2, length }, lessons: "small".into() }
 }
 
@@ -57,7 +66,8 @@ fn a_training_with_breaks_gives_the_same_bits_on_any_number_of_threads() {
     assert_eq!(whole.rows(), broken.rows());
     assert_eq!(outcome(&whole), outcome(&broken));
     assert_eq!(whole.verdicts(&context(1, &stop)).unwrap(), broken.verdicts(&context(2, &stop)).unwrap());
-    assert!(whole.rows().iter().all(|row| row.vms <= 300 && row.losses["actions"] > 0.0));
+    assert!(whole.rows().iter().take(4).all(|row| row.vms <= 300 && row.losses["actions"] > 0.0));
+    assert!(whole.rows().iter().all(|row| row.losses["forecasts"] > 0.0));
     assert_eq!(whole.work_left(), 2 * recipe().exam.work(2));
 }
 

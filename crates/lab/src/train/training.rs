@@ -287,7 +287,11 @@ impl Training {
 }
 
 fn note(checkpoint: &Checkpoint) -> Result<Note, ResumeError> {
-    serde_json::from_str(&checkpoint.note).map_err(|error| other(&error.to_string()))
+    let note: Note = serde_json::from_str(&checkpoint.note).map_err(|error| other(&error.to_string()))?;
+    match note.recipe.course.fault().or_else(|| note.recipe.exam.fault()) {
+        Some(fault) => Err(other(&format!("it has {fault}"))),
+        None => Ok(note),
+    }
 }
 
 fn other(what: &str) -> ResumeError {

@@ -68,12 +68,6 @@ impl Learned {
         }
     }
 
-    /// The weights.
-    #[must_use]
-    pub fn network(&self) -> &Network {
-        &self.network
-    }
-
     /// What the network foresees and asks for: [`OUTPUTS`] numbers for each VM, in order.
     ///
     /// # Errors
