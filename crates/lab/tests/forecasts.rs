@@ -45,7 +45,8 @@ fn assert_sane(report: &ForecastReport) {
         assert!(row.methods[0].coverage.expect("it was judged") < 0.5, "{row:?}");
         // Until horizons of minutes, so short a run holds too few errors for them to help.
         if row.horizon_s <= 10.0 {
-            assert!(loss(0) > loss(1), "{row:?}");
+            // The working set is told against its mean over seconds, which may be better than its last reading.
+            assert!(loss(0) > loss(1) || row.quantity == "working-set", "{row:?}");
             let coverage = row.methods[1].coverage.expect("it was judged");
             assert!((0.5..=0.95).contains(&coverage), "{row:?}");
             assert_eq!((row.ahead_in, row.scenarios), (0, 1));
@@ -56,7 +57,7 @@ fn assert_sane(report: &ForecastReport) {
 }
 
 #[test]
-fn a_network_that_repeats_the_last_value_is_behind_it() {
+fn a_network_that_repeats_what_it_saw_is_behind_the_last_value() {
     let report = judged(generated(8, LASTS, 3), 8);
     assert_eq!(report.rows.len(), 16, "four quantities until four horizons");
     assert_sane(&report);

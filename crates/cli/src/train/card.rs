@@ -142,7 +142,7 @@ fn settings(stage: &Stage) -> String {
         Stage::Reinforce(it) => format!(
             "reinforcement by the utility that came of what was tried: {} rounds of {} scenarios of {:.0} simulated \
              minutes, each played {} times; gone through {} times by {} VMs, rate {} falling to a tenth, clip {}, \
-             others' gains counted {}",
+             others' gains counted {}, half a minute in which an objective was kept {} more",
             it.rounds,
             it.scenarios,
             minutes(it.length),
@@ -151,7 +151,8 @@ fn settings(stage: &Stage) -> String {
             it.batch,
             it.rate,
             it.clip,
-            it.others
+            it.others,
+            it.kept
         ),
     }
 }

@@ -48,11 +48,11 @@ pub(crate) struct Args {
     /// The weights to go on from; those that come with Halcyon if left out
     #[arg(long, value_name = "FILE", requires = "from")]
     model: Option<PathBuf>,
-    /// Rounds of taking samples and learning; 12, or 4 with --from
+    /// Rounds of taking samples and learning; 8, or 4 with --from
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     rounds: Option<u32>,
     /// Rounds of reinforcement after those of imitation, in which the network tries and learns from what
-    /// came of it; none
+    /// came of it; 66, or none with --from
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=10_000))]
     reinforce: Option<u32>,
     /// Runs in each round; 96, or 24 with --from
@@ -73,7 +73,7 @@ pub(crate) struct Args {
     /// Columns of the network's layers; 128
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024), conflicts_with = "from")]
     width: Option<u32>,
-    /// Scenarios of the verdict, a third as many after each round; 54
+    /// Scenarios of the verdict, a third as many after each round; 108
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=10_000))]
     judged: Option<u32>,
     /// Threads; as many as there are cores if left out. The result does not depend on it

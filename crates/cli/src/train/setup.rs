@@ -58,12 +58,12 @@ fn from_weights() -> Imitation {
     Imitation { rounds: 4, led: 0, runs: 24, steps: 200, rate: 2e-4, ..Imitation::default() }
 }
 
-/// Rounds of reinforcement.
-const REINFORCED: u32 = 0;
+/// Rounds of reinforcement: from nothing those of the model that comes with Halcyon, on recordings none.
+const REINFORCED: u32 = 66;
 /// Columns of the network, where it begins from nothing.
 const WIDTH: u32 = 128;
 /// Scenarios of the verdict.
-const JUDGED: u32 = 54;
+const JUDGED: u32 = 108;
 
 /// What was asked for.
 pub(super) fn prepare(args: &Args) -> Result<Prepared> {
@@ -116,7 +116,7 @@ fn recipe(args: &Args, stage: Imitation, source: &Source) -> Result<Recipe> {
     let judged = args.judged.unwrap_or(JUDGED).into();
     let exam = Exam { chosen: u64::max(judged / 3, 1), judged, length: stage.length };
     let reinforcement = Reinforcement {
-        rounds: args.reinforce.unwrap_or(REINFORCED) as usize,
+        rounds: args.reinforce.unwrap_or(if *source == Source::Standard { REINFORCED } else { 0 }) as usize,
         length: stage.length,
         ..Reinforcement::default()
     };

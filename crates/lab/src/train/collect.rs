@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use halcyon_control::Stopwatch;
 use halcyon_model::{HostTime, Proposal, VmId, VmSpec};
-use halcyon_policy::learned::{ACTIONS, Anchor, FORECASTS, HORIZONS, OUTPUTS, QUANTITIES, asked, seen};
+use halcyon_policy::learned::{
+    ACTIONS, Anchor, FORECASTS, HORIZONS, OUTPUTS, QUANTITIES, asked, level, seen,
+};
 use halcyon_policy::{Batch, Features, Network, Planner, PlannerTuning, Policy, Scratch, View};
 
 use crate::clairvoyant::Expert;
@@ -26,8 +28,8 @@ pub struct Sample {
     pub actions: Vec<[f32; ACTIONS]>,
     /// Which of those count for it.
     pub counts: Vec<[bool; ACTIONS]>,
-    /// For each VM, what was seen of each quantity.
-    pub seen: Vec<[Option<f32>; QUANTITIES.len()]>,
+    /// For each VM, what forecasts of each quantity are told against.
+    pub level: Vec<[Option<f32>; QUANTITIES.len()]>,
     /// For each VM, what came: the mean of each quantity until each horizon.
     pub came: Vec<[[Option<f32>; HORIZONS.len()]; QUANTITIES.len()]>,
 }
@@ -101,13 +103,13 @@ pub(super) struct Notes {
 }
 
 impl Notes {
-    /// Notes what is seen of every VM now.
+    /// Notes what is seen of every VM now; gives what forecasts are told against.
     pub(super) fn look(&mut self, view: &View<'_>) -> Vec<[Option<f32>; QUANTITIES.len()]> {
-        let all: Vec<_> = (0..view.world.vms.len()).map(|position| seen(view, position)).collect();
-        for (spec, values) in view.world.vms.iter().zip(&all) {
-            self.series.entry(spec.id).or_default().push((view.snapshot.at, *values));
+        for (position, spec) in view.world.vms.iter().enumerate() {
+            let values = seen(view, position);
+            self.series.entry(spec.id).or_default().push((view.snapshot.at, values));
         }
-        all
+        (0..view.world.vms.len()).map(|position| level(view, position)).collect()
     }
 
     /// Takes a sample, of which `came` is filled in later.
@@ -183,7 +185,7 @@ impl Watcher {
             socket: self.features.socket.clone(),
             actions,
             counts,
-            seen: all,
+            level: all,
             came: Vec::new(),
         };
         notes.add(view, sample);

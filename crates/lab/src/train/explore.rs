@@ -5,9 +5,10 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use halcyon_model::{HostTime, Proposal, VmId};
+use halcyon_model::{HostTime, Objective, Proposal, VmId};
 use halcyon_policy::learned::{ACTIONS, FORECASTS, OUTPUTS, asked};
 use halcyon_policy::{Batch, Features, Network, Planner, PlannerTuning, Policy, Scratch, View};
+use halcyon_sim::Guest;
 use rand::Rng;
 use rand_pcg::Pcg64Mcg;
 
@@ -38,6 +39,9 @@ pub(super) const PACES: [Pace; 2] = [
 
 /// Standard deviation of what is tried for each action. Choices: a step that a host feels.
 pub(super) const DEVIATIONS: [f64; ACTIONS] = [0.25, 0.4, 0.4, 0.4, 0.3, 0.5, 0.4, 0.4, 0.3, 0.3, 0.4];
+
+/// The share of what was asked that has to be in time for an objective to be kept.
+const IN_TIME: f64 = 0.99;
 
 /// What a VM got over a span.
 #[derive(Debug, Clone, Copy, Default)]
@@ -72,7 +76,8 @@ pub(super) struct Episode {
     pub(super) utility: f64,
 }
 
-/// Runs `scenario` with the network, which tries what `turn` and `seed` say.
+/// Runs `scenario` with the network, which tries what `turn` and `seed` say. A span in which a VM's
+/// objective of response time was kept counts `kept` more, as a share of what was asked.
 ///
 /// # Errors
 /// When the scenario cannot run.
@@ -81,6 +86,7 @@ pub(super) fn explore(
     network: &Arc<Network>,
     seed: u64,
     turn: u64,
+    kept: f64,
 ) -> Result<Episode, RunError> {
     let trail = Arc::new(Mutex::new(Trail::default()));
     let explorer = Explorer {
@@ -109,10 +115,19 @@ pub(super) fn explore(
         charged = run.host().charged();
     }
     let utility = run.finish().score.utility;
+    for guest in scenario.guests.iter().filter(|guest| is_critical(guest)) {
+        for served in outcomes.iter_mut().filter_map(|outcome| outcome.served.get_mut(&guest.spec.id)) {
+            served.good += if served.good >= IN_TIME * served.asked { kept * served.asked } else { 0.0 };
+        }
+    }
     let mut trail = trail.lock().map(|mut trail| std::mem::take(&mut *trail)).unwrap_or_default();
     trail.notes.look_back();
     let vms = trail.notes.taken.into_iter().map(|(_, vms)| vms).collect();
     Ok(Episode { samples: trail.notes.samples, vms, means: trail.means, outcomes, utility })
+}
+
+fn is_critical(guest: &Guest) -> bool {
+    matches!(guest.spec.objective, Objective::Latency { .. })
 }
 
 fn span_of(now: HostTime) -> usize {
@@ -200,7 +215,7 @@ impl Policy for Explorer {
             actions.push(done);
         }
         if let Ok(mut trail) = self.trail.lock() {
-            let seen = trail.notes.look(view);
+            let level = trail.notes.look(view);
             if first {
                 let sample = Sample {
                     features: per_vm.clone(),
@@ -208,7 +223,7 @@ impl Policy for Explorer {
                     socket: socket.clone(),
                     actions,
                     counts: counts(view),
-                    seen,
+                    level,
                     came: Vec::new(),
                 };
                 trail.notes.add(view, sample);

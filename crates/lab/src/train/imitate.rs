@@ -40,7 +40,7 @@ pub struct Imitation {
 impl Default for Imitation {
     fn default() -> Self {
         Self {
-            rounds: 12,
+            rounds: 8,
             led: 1,
             runs: 96,
             length: Duration::from_secs(1800),

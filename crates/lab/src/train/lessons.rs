@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::judge::CHOSEN;
+use super::vary::varied;
 use crate::bench::{BenchError, training};
 use crate::scenario::Scenario;
 
@@ -15,13 +17,15 @@ pub trait Lessons: Send + Sync {
     fn scenario(&self, number: u64, length: Duration) -> Result<Scenario, BenchError>;
 }
 
-/// The scenarios of [`training`]: every host shape and load in turn.
+/// The scenarios of [`training`]: every host shape and load in turn. Those that are learned from are varied:
+/// most have other noise, failures, and changes that take and cost more or less.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Standard;
 
 impl Lessons for Standard {
     fn scenario(&self, number: u64, length: Duration) -> Result<Scenario, BenchError> {
-        training(number).lasting(length).scenario()
+        let scenario = training(number).lasting(length).scenario()?;
+        Ok(if number < CHOSEN { varied(scenario, number) } else { scenario })
     }
 }
 

@@ -31,6 +31,7 @@ mod teach;
 #[cfg(test)]
 mod tests;
 mod training;
+mod vary;
 
 pub use checkpoint::{Checkpoint, CheckpointError, MOST_CHECKPOINT_BYTES};
 pub use collect::{Actor, Sample, collect};

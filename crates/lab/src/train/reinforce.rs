@@ -46,12 +46,15 @@ pub struct Reinforcement {
     pub clip: f64,
     /// How much what other VMs gain or lose counts against a VM's own gain, 0 to 1.
     pub others: f64,
+    /// How much it counts that an objective of response time was kept for half a minute, as a share of the
+    /// utility of that time.
+    pub kept: f64,
 }
 
 impl Default for Reinforcement {
     fn default() -> Self {
         Self {
-            rounds: 18,
+            rounds: 66,
             scenarios: 30,
             turns: 4,
             length: Duration::from_secs(1800),
@@ -60,6 +63,7 @@ impl Default for Reinforcement {
             rate: 3e-4,
             clip: 0.2,
             others: 1.0,
+            kept: 0.15,
         }
     }
 }
@@ -120,7 +124,7 @@ impl Reinforcement {
     ) -> Result<(Vec<Lesson>, f64), CourseError> {
         let all = context.each(from..from + self.scenarios, |number| {
             let scenario = context.lessons.scenario(number, self.length)?;
-            let turn = |turn| explore(&scenario, network, number, turn);
+            let turn = |turn| explore(&scenario, network, number, turn, self.kept);
             let turns: Vec<Episode> = (0..self.turns).map(turn).collect::<Result<_, _>>()?;
             (context.worked)(self.scenario_work());
             let guests = scenario.guests.iter().map(|guest| &guest.spec);

@@ -62,12 +62,12 @@ pub(super) fn imitate(sample: &Sample, outputs: &[f32], gradient: &mut [f32]) ->
 pub(super) fn forecasts(sample: &Sample, position: usize, outputs: &[f32], gradient: &mut [f32]) -> f64 {
     let mut loss = 0.0;
     for quantity in 0..QUANTITIES.len() {
-        let Some(seen) = sample.seen[position][quantity] else { continue };
+        let Some(level) = sample.level[position][quantity] else { continue };
         for horizon in 0..HORIZONS.len() {
             let Some(came) = sample.came[position][quantity][horizon] else { continue };
             for (place, quantile) in QUANTILES.iter().enumerate() {
                 let index = (quantity * HORIZONS.len() + horizon) * QUANTILES.len() + place;
-                let foreseen = f64::from(seen + outputs[index]);
+                let foreseen = f64::from(level + outputs[index]);
                 let found = pinball(foreseen, f64::from(came), f64::from(*quantile));
                 loss += found.value;
                 gradient[index] += FORECAST_WEIGHT * found.slope as f32;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use halcyon_model::{HostTime, VmId};
 
-use super::heads::{FORECASTS, HORIZONS, OUTPUTS, forecast, seen};
+use super::heads::{FORECASTS, HORIZONS, OUTPUTS, forecast, level, seen};
 use crate::View;
 use crate::features::{Features, MOST};
 
@@ -110,7 +110,7 @@ impl Guard {
         self.open.clear();
         self.sums.clear();
         for (position, (spec, row)) in view.world.vms.iter().zip(outputs.chunks_exact(OUTPUTS)).enumerate() {
-            if let Some(value) = seen(view, position)[0] {
+            if let Some(value) = level(view, position)[0] {
                 let [_, middle, _] = forecast(&row[..FORECASTS], value, 0, JUDGED);
                 self.open.push((spec.id, value, middle));
                 self.sums.push((spec.id, 0.0, 0));

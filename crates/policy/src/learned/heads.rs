@@ -4,6 +4,7 @@
 //! seen last, as logarithms, so that an untrained network asks for what is used now.
 
 use crate::planner::Need;
+use crate::trend::Span;
 use crate::{Estimate, View};
 
 /// Quantities that are foreseen.
@@ -140,34 +141,53 @@ pub fn asked(view: &View<'_>, position: usize, actions: &[f32]) -> Need {
     need
 }
 
-/// What was seen last of each quantity, as a share of the most that there can be; forecasts are told
-/// against it. Nothing where it is not measured.
+/// What was seen last of each quantity, as a share of the most that there can be. Nothing where it is not
+/// measured.
 #[must_use]
-#[allow(clippy::cast_possible_truncation)]
 pub fn seen(view: &View<'_>, position: usize) -> [Option<f32>; QUANTITIES.len()] {
+    let Some(known) = view.history.estimate(position) else { return [None; QUANTITIES.len()] };
+    shares(view, position, known, known.working_set.last())
+}
+
+/// What forecasts are told against: what was seen last, but of the working set its mean over four seconds.
+/// It moves by less in that time than its readings are off.
+#[must_use]
+pub fn level(view: &View<'_>, position: usize) -> [Option<f32>; QUANTITIES.len()] {
+    let Some(known) = view.history.estimate(position) else { return [None; QUANTITIES.len()] };
+    let last = known.working_set.last();
+    let mean = last.and(known.trends.working_set.mean(Span::Seconds4));
+    shares(view, position, known, mean.or(last))
+}
+
+#[allow(clippy::cast_possible_truncation)]
+fn shares(
+    view: &View<'_>,
+    position: usize,
+    known: &Estimate,
+    working_set: Option<f64>,
+) -> [Option<f32>; QUANTITIES.len()] {
     let spec = &view.world.vms[position];
     let socket = view.snapshot.assignment.holdings[position].socket;
-    let Some(known) = view.history.estimate(position) else { return [None; QUANTITIES.len()] };
     let share = |value: Option<f64>, most: f64| {
         let share = value? / most.max(1.0);
         Some(share.clamp(0.0, 4.0) as f32)
     };
-    let Estimate { cpu, working_set, memory_bandwidth, gpu, .. } = known;
+    let Estimate { cpu, memory_bandwidth, gpu, .. } = known;
     [
         share(cpu.last(), spec.cpu.limit.as_f64()),
-        share(working_set.last(), spec.memory.limit.as_f64()),
+        share(working_set, spec.memory.limit.as_f64()),
         share(memory_bandwidth.last(), view.world.topology.memory_bandwidth(socket).as_f64()),
         gpu.last().map(|busy| busy.clamp(0.0, 1.0) as f32),
     ]
 }
 
-/// A forecast of one quantity at one horizon: its quantiles in order, never crossing.
+/// A forecast of one quantity at one horizon, told against [`level`]: its quantiles in order, never crossing.
 #[must_use]
-pub fn forecast(outputs: &[f32], seen: f32, quantity: usize, horizon: usize) -> [f32; QUANTILES.len()] {
+pub fn forecast(outputs: &[f32], level: f32, quantity: usize, horizon: usize) -> [f32; QUANTILES.len()] {
     let from = (quantity * HORIZONS.len() + horizon) * QUANTILES.len();
-    let mut quantiles = [seen; QUANTILES.len()];
+    let mut quantiles = [level; QUANTILES.len()];
     for (value, output) in quantiles.iter_mut().zip(&outputs[from..]) {
-        *value = (seen + output).max(0.0);
+        *value = (level + output).max(0.0);
     }
     quantiles.sort_by(f32::total_cmp);
     quantiles

@@ -15,7 +15,8 @@ use halcyon_model::Proposal;
 
 pub use guard::{Doubt, Guard};
 pub use heads::{
-    ACTION_NAMES, ACTIONS, Anchor, FORECASTS, HORIZONS, OUTPUTS, QUANTILES, QUANTITIES, asked, forecast, seen,
+    ACTION_NAMES, ACTIONS, Anchor, FORECASTS, HORIZONS, OUTPUTS, QUANTILES, QUANTITIES, asked, forecast,
+    level, seen,
 };
 
 use crate::features::Features;

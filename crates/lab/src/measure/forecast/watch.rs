@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use halcyon_model::{Proposal, VmId};
-use halcyon_policy::learned::{FORECASTS, HORIZONS, OUTPUTS, QUANTILES, QUANTITIES, forecast, seen};
+use halcyon_policy::learned::{FORECASTS, HORIZONS, OUTPUTS, QUANTILES, QUANTITIES, forecast, level, seen};
 use halcyon_policy::{Doubt, Learned, Network, Policy, View};
 
 use super::super::Still;
@@ -96,9 +96,9 @@ impl Course {
     fn ask(&mut self, view: &View<'_>, step: usize, outputs: &[f32]) {
         self.origins.push(step);
         for (position, (spec, row)) in view.world.vms.iter().zip(outputs.chunks_exact(OUTPUTS)).enumerate() {
-            let seen = seen(view, position);
+            let levels = level(view, position);
             let told = std::array::from_fn(|quantity| {
-                let level = seen[quantity]?;
+                let level = levels[quantity]?;
                 let until = |horizon| forecast(&row[..FORECASTS], level, quantity, horizon);
                 Some(std::array::from_fn(until))
             });
