@@ -33,8 +33,10 @@ struct Change<'a> {
     from: &'a str,
     to: &'a str,
     reason: String,
-    /// Null where the need, or the reason alone, drove it.
+    /// Which of the following two drove it; `need` or `reason` where neither did.
+    driver: &'static str,
     forecast: Option<Forecast>,
+    pressure: Option<Pressure<'a>>,
     need: Option<Amount>,
     cost: Cost,
     gain_s_per_min: Option<f64>,
@@ -51,6 +53,14 @@ struct Forecast {
     p10: f64,
     p50: f64,
     p90: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct Pressure<'a> {
+    needed: f64,
+    there: f64,
+    unit: &'static str,
+    taker: Option<&'a str>,
 }
 
 #[derive(Debug, Serialize)]
@@ -95,9 +105,11 @@ impl<'a> Explained<'a> {
 
 impl<'a> Change<'a> {
     fn new(change: &'a Explanation) -> Self {
-        let forecast = match &change.driver {
-            Driver::Forecast(forecast) => Some(Forecast::new(forecast)),
-            Driver::Need(_) | Driver::Reason => None,
+        let (driver, forecast, pressure) = match &change.driver {
+            Driver::Forecast(forecast) => ("forecast", Some(Forecast::new(forecast)), None),
+            Driver::Pressure(pressure) => ("pressure", None, Some(Pressure::new(pressure))),
+            Driver::Need(_) => ("need", None, None),
+            Driver::Reason => ("reason", None, None),
         };
         let need = change.need.as_ref();
         Self {
@@ -107,7 +119,9 @@ impl<'a> Change<'a> {
             from: &change.from,
             to: &change.to,
             reason: change.reason.to_string(),
+            driver,
             forecast,
+            pressure,
             need: need.map(|need| Amount { amount: need.unit.scaled(need.amount), unit: need.unit.name() }),
             cost: Cost {
                 takes_s: change.cost.takes.as_secs_f64(),
@@ -128,5 +142,17 @@ impl Forecast {
         let explain::Forecast { quantity, horizon_s, seen, quantiles, unit } = forecast;
         let [p10, p50, p90] = quantiles.map(|value| unit.scaled(value));
         Self { quantity, horizon_s: *horizon_s, unit: unit.name(), now: unit.scaled(*seen), p10, p50, p90 }
+    }
+}
+
+impl<'a> Pressure<'a> {
+    fn new(pressure: &'a explain::Pressure) -> Self {
+        let unit = pressure.needed.unit;
+        Self {
+            needed: unit.scaled(pressure.needed.amount),
+            there: unit.scaled(pressure.there),
+            unit: unit.name(),
+            taker: pressure.taker.as_deref(),
+        }
     }
 }

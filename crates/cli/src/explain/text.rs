@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use halcyon_lab::Explained;
 use halcyon_policy::Explanation;
-use halcyon_policy::explain::{Driver, Forecast, RunnerUp};
+use halcyon_policy::explain::{Driver, Forecast, Pressure, RunnerUp};
 
 /// A plan and why, or that there is none.
 pub(super) fn render(explained: Option<&Explained>, until: Duration, vm: Option<&str>) -> String {
@@ -48,6 +48,7 @@ fn block(out: &mut String, change: &Explanation) -> fmt::Result {
     writeln!(out, "  reason     {reason}")?;
     match driver {
         Driver::Forecast(forecast) => writeln!(out, "  driver     {}", foreseen(forecast))?,
+        Driver::Pressure(pressure) => writeln!(out, "  driver     {}", pressed(pressure))?,
         Driver::Need(_) => writeln!(out, "  driver     its need, as the network told it")?,
         Driver::Reason => writeln!(out, "  driver     only the reason is known")?,
     }
@@ -80,6 +81,13 @@ fn foreseen(forecast: &Forecast) -> String {
         unit.name(),
         unit.scaled(*seen)
     )
+}
+
+fn pressed(pressure: &Pressure) -> String {
+    let Pressure { needed, there, taker } = pressure;
+    let (needs, there) = (needed.unit.text(needed.amount), needed.unit.scaled(*there));
+    let taker = taker.as_ref().map_or_else(String::new, |taker| format!("; {taker} gets most"));
+    format!("pressure: together the VMs need {needs} of {there:.2}{taker}")
 }
 
 /// With a sign, and no minus before nothing.

@@ -5,6 +5,7 @@
 //! estimate: it rests on the needs that the policy itself told, and where those say nothing there is none.
 
 mod amount;
+mod driver;
 mod met;
 
 use std::time::Duration;
@@ -14,7 +15,7 @@ use halcyon_model::{Assignment, Change, ChangeKind, Plan, Reason, Step};
 pub use amount::Unit;
 
 use crate::View;
-use crate::learned::{FORECASTS, HORIZONS, OUTPUTS, QUANTILES, QUANTITIES, forecast, seen};
+use crate::learned::{OUTPUTS, QUANTILES};
 use crate::planner::Need;
 use met::Met;
 
@@ -54,16 +55,18 @@ pub struct Explanation {
 pub enum Driver {
     /// The forecast that is furthest from what is seen now, in the direction of the change.
     Forecast(Forecast),
+    /// Others need what is taken.
+    Pressure(Pressure),
     /// What the policy said that the VM needs.
     Need(Told),
-    /// Neither: only the plan's reason is known.
+    /// None of these: only the plan's reason is known.
     Reason,
 }
 
 /// A forecast of the mean of a quantity.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Forecast {
-    /// Of what, one of [`QUANTITIES`].
+    /// Of what, one of [`QUANTITIES`](crate::learned::QUANTITIES).
     pub quantity: &'static str,
     /// Over the time from now until then, in seconds.
     pub horizon_s: f64,
@@ -73,6 +76,17 @@ pub struct Forecast {
     pub quantiles: [f64; QUANTILES.len()],
     /// Of all these.
     pub unit: Unit,
+}
+
+/// What all who share a resource need, and what there is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pressure {
+    /// What they need together, with what it is counted in.
+    pub needed: Told,
+    /// What there is.
+    pub there: f64,
+    /// Who gets most by the plan, if anybody does.
+    pub taker: Option<String>,
 }
 
 /// A need that was told.
@@ -160,61 +174,12 @@ impl Explainer<'_> {
             from,
             to,
             reason: change.reason,
-            driver: self.driver(&change.step, position, need.as_ref()),
+            driver: self.driver(change, position, need.as_ref()),
             need,
             cost: self.cost(kind, weight),
             gain_s_per_min: gain,
             runner_up: self.runner_up(kind, position),
         }
-    }
-
-    fn driver(&self, step: &Step, position: Option<usize>, need: Option<&Told>) -> Driver {
-        let foreseen = position.and_then(|position| self.foreseen(step, position));
-        match (foreseen, need) {
-            (Some(forecast), _) => Driver::Forecast(forecast),
-            (None, Some(told)) => Driver::Need(told.clone()),
-            (None, None) => Driver::Reason,
-        }
-    }
-
-    /// The forecast that is furthest from what is seen, in the direction of the change.
-    fn foreseen(&self, step: &Step, position: usize) -> Option<Forecast> {
-        let (quantity, up) = match step {
-            Step::SetCpu { from, to, .. } => (0, (to.share, to.ceiling) > (from.share, from.ceiling)),
-            Step::Place { from, to, .. } => (0, to.cpu.share >= from.cpu.share),
-            Step::SetMemoryBandwidth { from, to, .. } => {
-                (2, (to.share, to.ceiling) > (from.share, from.ceiling))
-            }
-            _ => return None,
-        };
-        let outputs = self.outputs.get(position * OUTPUTS..(position + 1) * OUTPUTS)?;
-        let now = seen(self.view, position)[quantity]?;
-        let away = |quantiles: &[f32; QUANTILES.len()]| {
-            let [low, .., high] = *quantiles;
-            if up { high - now } else { now - low }
-        };
-        let (horizon, quantiles) = (0..HORIZONS.len())
-            .map(|horizon| (horizon, forecast(&outputs[..FORECASTS], now, quantity, horizon)))
-            .max_by(|(_, one), (_, other)| away(one).total_cmp(&away(other)))
-            .filter(|(_, quantiles)| away(quantiles) > 0.0)?;
-        let (most, unit) = self.scale(quantity, position);
-        Some(Forecast {
-            quantity: QUANTITIES[quantity],
-            horizon_s: HORIZONS[horizon],
-            seen: f64::from(now) * most,
-            quantiles: quantiles.map(|share| f64::from(share) * most),
-            unit,
-        })
-    }
-
-    /// What a share of one of a quantity is, against which forecasts are told.
-    fn scale(&self, quantity: usize, position: usize) -> (f64, Unit) {
-        let world = self.view.world;
-        if quantity == 0 {
-            return (world.vms[position].cpu.limit.as_f64().max(1.0) / 1000.0, Unit::Cores);
-        }
-        let socket = self.view.snapshot.assignment.holdings[position].socket;
-        (world.topology.memory_bandwidth(socket).as_f64().max(1.0), Unit::BytesPerSecond)
     }
 
     fn cost(&self, kind: ChangeKind, weight: f64) -> Cost {
@@ -226,16 +191,21 @@ impl Explainer<'_> {
         }
     }
 
+    /// Whether what one VM holds of a resource could be another's: CPU time is that of a socket.
+    fn shares(&self, kind: ChangeKind, position: Option<usize>, other: usize) -> bool {
+        let holdings = &self.target.holdings;
+        match (kind, position) {
+            (ChangeKind::Cpu, Some(position)) => holdings[other].socket == holdings[position].socket,
+            _ => true,
+        }
+    }
+
     /// Who lacks most of the resource when all is done; of CPU time, among those on the same socket.
     fn runner_up(&self, kind: ChangeKind, position: Option<usize>) -> RunnerUp {
         let (vms, holdings) = (self.view.world.vms, &self.target.holdings);
-        let shares = |other: usize| match (kind, position) {
-            (ChangeKind::Cpu, Some(position)) => holdings[other].socket == holdings[position].socket,
-            _ => true,
-        };
         let lacks = |other: usize| Some((other, 1.0 - self.met.share(kind, other, self.target)?));
         (0..vms.len().min(holdings.len()))
-            .filter(|other| Some(*other) != position && shares(*other))
+            .filter(|other| Some(*other) != position && self.shares(kind, position, *other))
             .filter_map(lacks)
             .filter(|(_, unmet)| *unmet > LEAST_LACK)
             .max_by(|(one, less), (other, more)| less.total_cmp(more).then(other.cmp(one)))
