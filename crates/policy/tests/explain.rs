@@ -129,7 +129,7 @@ fn who_gives_it_is_under_the_pressure_of_the_others() {
     let all = relieved(&bench);
     let found = all.iter().find(|found| found.vm.as_deref() == Some("guest-1")).expect("it gives");
     let Driver::Pressure(pressure) = &found.driver else { panic!("{:?}", found.driver) };
-    assert!((pressure.needed.amount - 4.4).abs() < 1e-6 && (pressure.there - 4.0).abs() < 1e-6);
+    assert!((pressure.needed.amount - 4.4).abs() < 1e-6 && pressure.there == Some(4.0), "{pressure:?}");
     assert_eq!(pressure.taker.as_deref(), Some("guest-0"));
     assert!(found.gain_s_per_min.is_some_and(|gain| gain.abs() < 1e-6), "it did not need it: {found:?}");
 }

@@ -58,7 +58,7 @@ struct Forecast {
 #[derive(Debug, Serialize)]
 struct Pressure<'a> {
     needed: f64,
-    there: f64,
+    there: Option<f64>,
     unit: &'static str,
     taker: Option<&'a str>,
 }
@@ -67,6 +67,8 @@ struct Pressure<'a> {
 struct Amount {
     amount: f64,
     unit: &'static str,
+    /// What the VM holds of it once the change is made.
+    holds: Option<f64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -122,7 +124,11 @@ impl<'a> Change<'a> {
             driver,
             forecast,
             pressure,
-            need: need.map(|need| Amount { amount: need.unit.scaled(need.amount), unit: need.unit.name() }),
+            need: need.map(|need| Amount {
+                amount: need.unit.scaled(need.amount),
+                unit: need.unit.name(),
+                holds: change.holds.map(|holds| need.unit.scaled(holds)),
+            }),
             cost: Cost {
                 takes_s: change.cost.takes.as_secs_f64(),
                 stands_still_s: change.cost.stands_still.as_secs_f64(),
@@ -150,7 +156,7 @@ impl<'a> Pressure<'a> {
         let unit = pressure.needed.unit;
         Self {
             needed: unit.scaled(pressure.needed.amount),
-            there: unit.scaled(pressure.there),
+            there: pressure.there.map(|there| unit.scaled(there)),
             unit: unit.name(),
             taker: pressure.taker.as_deref(),
         }

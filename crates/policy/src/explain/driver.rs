@@ -1,6 +1,6 @@
 //! What drove a change: a forecast, the pressure of others, or a need.
 
-use halcyon_model::{Assignment, Change, ChangeKind, Step};
+use halcyon_model::{Assignment, Change, ChangeKind, Reason, Step};
 
 use super::{Driver, Explainer, Forecast, Pressure, Told, Unit};
 use crate::learned::{FORECASTS, HORIZONS, OUTPUTS, QUANTILES, QUANTITIES, forecast, seen};
@@ -20,42 +20,48 @@ impl Explainer<'_> {
     }
 
     /// What others need, where something is taken for their sake: CPU time that the plan does not call idle,
-    /// and memory, which nobody gives up unless another is to grow.
+    /// and memory, devices and slices, which nobody gives up unless another is to have them.
     fn pressure(&self, change: &Change, position: usize) -> Option<Pressure> {
+        let kind = change.step.kind();
+        let before = &self.view.snapshot.assignment;
+        let more = |other: usize| {
+            let holds = |held: &Assignment| self.met.holds(kind, other, held);
+            holds(self.target).zip(holds(before)).map_or(0.0, |(after, before)| after - before)
+        };
         let taken = match &change.step {
             Step::SetCpu { from, to, .. } => {
-                to.share < from.share && !matches!(change.reason, halcyon_model::Reason::Idle { .. })
+                to.share < from.share && !matches!(change.reason, Reason::Idle { .. })
             }
             Step::SetMemory { from, to, .. } => to < from,
+            Step::Detach { .. } | Step::DestroyInstance { .. } => more(position) < 0.0,
             _ => false,
         };
-        if !taken {
-            return None;
-        }
-        let (kind, world) = (change.step.kind(), self.view.world);
-        let count = world.vms.len().min(self.target.holdings.len());
+        let unit = self.met.told(kind, position).filter(|_| taken)?.unit;
+        let count = self.view.world.vms.len().min(self.target.holdings.len());
         let sharers = || (0..count).filter(|other| self.shares(kind, Some(position), *other));
-        let unit = self.met.told(kind, position)?.unit;
         let amount = sharers().filter_map(|other| self.met.told(kind, other)).map(|told| told.amount).sum();
-        let more = |other: &usize| {
-            has(kind, &self.target, *other) - has(kind, &self.view.snapshot.assignment, *other)
-        };
-        let taker = sharers().max_by(|one, other| more(one).total_cmp(&more(other)));
-        let taker = taker.filter(|taker| more(taker) > 0.0);
+        let taker = sharers().max_by(|one, other| more(*one).total_cmp(&more(*other)));
+        let taker = taker.filter(|taker| more(*taker) > 0.0);
         Some(Pressure {
             needed: Told { amount, unit },
             there: self.there(kind, position),
-            taker: taker.map(|taker| world.vms[taker].name.clone()),
+            taker: taker.map(|taker| self.view.world.vms[taker].name.clone()),
         })
     }
 
-    fn there(&self, kind: ChangeKind, position: usize) -> f64 {
+    /// What there is for all who share it. What all devices can move together is nothing that anybody has.
+    #[allow(clippy::cast_precision_loss)]
+    fn there(&self, kind: ChangeKind, position: usize) -> Option<f64> {
         let topology = self.view.world.topology;
-        if kind == ChangeKind::Memory {
-            return topology.nodes().iter().map(|node| node.available().as_f64()).sum();
+        match kind {
+            ChangeKind::Memory => Some(topology.nodes().iter().map(|node| node.available().as_f64()).sum()),
+            ChangeKind::GpuInstance => Some(topology.gpus().len() as f64),
+            ChangeKind::Cpu => {
+                let socket = topology.sockets().get(self.target.holdings[position].socket.index())?;
+                Some(socket.cpu().as_f64() / 1000.0)
+            }
+            _ => None,
         }
-        let socket = self.target.holdings[position].socket;
-        topology.sockets().get(socket.index()).map_or(0.0, |socket| socket.cpu().as_f64() / 1000.0)
     }
 
     /// The forecast that is furthest from what is seen, in the direction of the change.
@@ -97,12 +103,4 @@ impl Explainer<'_> {
         let socket = self.view.snapshot.assignment.holdings[position].socket;
         (world.topology.memory_bandwidth(socket).as_f64().max(1.0), Unit::BytesPerSecond)
     }
-}
-
-/// What a VM holds of what a kind of change gives.
-fn has(kind: ChangeKind, held: &Assignment, position: usize) -> f64 {
-    held.holdings.get(position).map_or(0.0, |holding| match kind {
-        ChangeKind::Memory => holding.total_memory().as_f64(),
-        _ => holding.cpu.share.as_f64(),
-    })
 }

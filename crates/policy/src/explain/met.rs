@@ -49,29 +49,34 @@ impl<'a> Met<'a> {
         }
     }
 
-    /// The share of its need that a VM has of what a kind of change gives, 0 to 1; none where the needs
-    /// do not tell.
-    pub(super) fn share(&self, kind: ChangeKind, position: usize, held: &Assignment) -> Option<f64> {
-        let needed = self.told(kind, position)?.amount;
-        let need = &self.needs[position];
+    /// What a VM holds of what a kind of change gives, in the unit of [`Met::told`]; none where that tells
+    /// nothing.
+    pub(super) fn holds(&self, kind: ChangeKind, position: usize, held: &Assignment) -> Option<f64> {
+        self.told(kind, position)?;
         let holding = held.holdings.get(position)?;
-        let of = |has: f64, needed: f64| if needed > 0.0 { (has / needed).clamp(0.0, 1.0) } else { 1.0 };
-        let share = match kind {
-            ChangeKind::Memory => {
-                // Half of it counts up to where the VM does its work, half up to where it loses nothing.
-                let has = holding.total_memory().as_f64();
-                f64::midpoint(of(has, need.memory_enough), of(has, needed))
-            }
+        Some(match kind {
+            ChangeKind::Memory => holding.total_memory().as_f64(),
             ChangeKind::Device | ChangeKind::DeviceBandwidth => {
                 let owned = held.devices_of(holding.vm);
                 let carried: f64 = owned.map(|(_, device)| device.bandwidth.ceiling.as_f64()).sum();
-                of(self.paravirtual + carried, needed)
+                self.paravirtual + carried
             }
-            ChangeKind::GpuInstance => {
-                let speed = gpu_speed(&self.view, position, self.slices(held, holding.vm));
-                libm::pow(of(speed, needed), need.gpu_bend)
-            }
-            _ => of(holding.cpu.share.as_f64() / 1000.0, needed),
+            ChangeKind::GpuInstance => gpu_speed(&self.view, position, self.slices(held, holding.vm)),
+            _ => holding.cpu.share.as_f64() / 1000.0,
+        })
+    }
+
+    /// The share of its need that a VM has of what a kind of change gives, 0 to 1; none where the needs
+    /// do not tell.
+    pub(super) fn share(&self, kind: ChangeKind, position: usize, held: &Assignment) -> Option<f64> {
+        let (needed, need) = (self.told(kind, position)?.amount, &self.needs[position]);
+        let has = self.holds(kind, position, held)?;
+        let of = |needed: f64| if needed > 0.0 { (has / needed).clamp(0.0, 1.0) } else { 1.0 };
+        let share = match kind {
+            // Half of it counts up to where the VM does its work, half up to where it loses nothing.
+            ChangeKind::Memory => f64::midpoint(of(need.memory_enough), of(needed)),
+            ChangeKind::GpuInstance => libm::pow(of(needed), need.gpu_bend),
+            _ => of(needed),
         };
         share.is_finite().then_some(share)
     }

@@ -41,6 +41,8 @@ pub struct Explanation {
     pub driver: Driver,
     /// What the VM needs of the resource, as the policy had it.
     pub need: Option<Told>,
+    /// What the VM holds of that once the change is made, in the unit of the need.
+    pub holds: Option<f64>,
     /// What it costs.
     pub cost: Cost,
     /// What the VM gains by it for each minute that it stays, in seconds of the utility of a VM of mean
@@ -83,8 +85,8 @@ pub struct Forecast {
 pub struct Pressure {
     /// What they need together, with what it is counted in.
     pub needed: Told,
-    /// What there is.
-    pub there: f64,
+    /// What there is, where that can be said in one figure.
+    pub there: Option<f64>,
     /// Who gets most by the plan, if anybody does.
     pub taker: Option<String>,
 }
@@ -165,6 +167,8 @@ impl Explainer<'_> {
         let met = |held: &Assignment| self.met.share(kind, position?, held);
         let weight = position.map_or(1.0, |position| self.met.weight(position));
         let gain = met(held).zip(met(after)).map(|(before, after)| 60.0 * (after - before) * weight);
+        // What a move to another socket is for is the room there, which no need tells.
+        let gain = gain.filter(|gain| kind != ChangeKind::Placement || *gain != 0.0);
         let need = position.and_then(|position| self.met.told(kind, position));
         let amount::Text { part, from, to } = amount::text(world, &change.step, after);
         Explanation {
@@ -176,6 +180,7 @@ impl Explainer<'_> {
             reason: change.reason,
             driver: self.driver(change, position, need.as_ref()),
             need,
+            holds: position.and_then(|position| self.met.holds(kind, position, after)),
             cost: self.cost(kind, weight),
             gain_s_per_min: gain,
             runner_up: self.runner_up(kind, position),
