@@ -195,15 +195,15 @@ pub(crate) struct Manner {
 impl Default for Manner {
     fn default() -> Self {
         Self {
-            cpu_headroom: 3.0,
-            density: 0.25,
+            cpu_headroom: 1.0,
+            density: 0.0,
             latency_boost: 4.0,
             ranked: false,
             throttles: false,
-            cache: 1.0,
+            cache: 0.5,
             cache_gain: 0.05,
-            memory_headroom: 0.0,
-            paging: 0.25,
+            memory_headroom: 0.02,
+            paging: 0.6,
             memory_boost: 2.0,
             slices_ahead_s: 600,
             device_pace_s: 60,
@@ -215,19 +215,6 @@ impl Default for Manner {
 pub(super) type Change = fn(&mut Manner);
 
 impl Manner {
-    /// That of whom others learn. What does best with the future known is not what is best learned from:
-    /// who can only guess needs something to spare, and has less use for how much everybody needs.
-    pub(super) fn teaching() -> Self {
-        Self {
-            cpu_headroom: 1.0,
-            density: 0.0,
-            cache: 0.5,
-            memory_headroom: 0.02,
-            paging: 0.6,
-            ..Self::default()
-        }
-    }
-
     /// The same, but for one thing.
     pub(super) fn with(mut self, change: Change) -> Self {
         change(&mut self);
@@ -237,13 +224,13 @@ impl Manner {
     /// Alternatives, one group after another.
     pub(super) const STAGES: [&'static [Change]; 9] = [
         &[|_| {}, |manner| manner.latency_boost = 16.0, |manner| manner.latency_boost = 1.5],
-        &[|manner| manner.cache_gain = f64::INFINITY, |manner| manner.cache = 0.5],
-        &[|manner| manner.cpu_headroom = 1.0, |manner| manner.ranked = true],
-        &[|manner| manner.density = 0.0, |manner| manner.density = 0.5],
+        &[|manner| manner.cache_gain = f64::INFINITY, |manner| manner.cache = 2.0],
+        &[|manner| manner.cpu_headroom = 3.0, |manner| manner.ranked = true],
+        &[|manner| manner.density = 0.5, |manner| manner.density = 0.25],
         &[|manner| manner.slices_ahead_s = 200, |manner| manner.slices_ahead_s = 1200],
         &[|manner| manner.throttles = true],
-        &[|manner| manner.memory_headroom = 0.02, |manner| manner.memory_headroom = 0.06],
-        &[|manner| manner.paging = 0.6, |manner| manner.paging = 0.9],
+        &[|manner| manner.memory_headroom = 0.06, |manner| manner.memory_headroom = 0.0],
+        &[|manner| manner.paging = 0.3, |manner| manner.paging = 0.9],
         &[|manner| manner.memory_boost = 6.0, |manner| manner.device_pace_s = 20],
     ];
 

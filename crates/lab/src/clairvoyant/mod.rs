@@ -5,6 +5,7 @@
 //! copy of the very run that is to come. What did best there runs. How far that can be from the optimum
 //! at most is what [`bound`](crate::bound()) says.
 
+mod careful;
 mod knowing;
 
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use halcyon_model::{Proposal, VmId};
 use halcyon_policy::{NAMES, Need, Policy, Reactive, View, by_name};
 use halcyon_sim::VmScore;
 
+use self::careful::Careful;
 use self::knowing::{Future, Knowing, Manner};
 use crate::run::{Run, RunError};
 use crate::scenario::Scenario;
@@ -41,7 +43,7 @@ pub(crate) struct Expert(Knowing);
 
 impl Expert {
     pub(crate) fn new(scenario: &Scenario) -> Self {
-        Self(Knowing::new(Arc::new(Future::of(scenario, false)), Manner::teaching()))
+        Self(Knowing::new(Arc::new(Future::of(scenario, false)), Manner::default()))
     }
 
     /// What each VM that is there will need.
@@ -74,6 +76,7 @@ pub(crate) fn policy_by_name(
 enum Candidate {
     Knowing(Manner),
     Named(&'static str),
+    Careful,
 }
 
 /// Tries candidates, and remembers the best of them.
@@ -107,6 +110,9 @@ fn best(scenario: &Scenario, stop: &AtomicBool) -> Box<dyn Policy + Send> {
     for name in NAMES.into_iter().chain(["learned"]) {
         trials.attempt(Candidate::Named(name));
     }
+    if Careful::differs(&scenario.capabilities) {
+        trials.attempt(Candidate::Careful);
+    }
     let chosen = trials.best.as_ref().and_then(|(_, candidate)| trials.make(*candidate));
     chosen.unwrap_or_else(|| Box::new(Reactive::default()))
 }
@@ -118,6 +124,10 @@ impl Trials<'_> {
                 Some(Box::new(Knowing::new(Arc::clone(&self.future), manner)) as Box<dyn Policy + Send>)
             }
             Candidate::Named(name) => by_name(name),
+            Candidate::Careful => {
+                let careful = |learned| Box::new(Careful::new(learned, &self.scenario.capabilities));
+                by_name("learned").map(|learned| careful(learned) as Box<dyn Policy + Send>)
+            }
         }
     }
 
