@@ -82,9 +82,9 @@ pub trait Policy {
     }
 
     /// Why a plan that came of the last answer changes what it changes, change by change; `view` is what
-    /// was answered. Nothing from policies that do not say.
-    fn explain(&self, _view: &View<'_>, _plan: &Plan) -> Vec<Explanation> {
-        Vec::new()
+    /// was answered. Policies that do not tell what they knew leave it at the plan's own reasons.
+    fn explain(&self, view: &View<'_>, plan: &Plan) -> Vec<Explanation> {
+        explain::explain(view, plan, explain::Known::default())
     }
 }
 

@@ -126,9 +126,9 @@ pub enum RunnerUp {
 }
 
 /// What a policy knew when it decided.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Known<'a> {
-    /// What each VM needs, in order.
+    /// What each VM needs, in order; empty where that is not known.
     pub needs: &'a [Need],
     /// What the network put out for each VM, [`OUTPUTS`] numbers each; empty where there was none.
     pub outputs: &'a [f32],
