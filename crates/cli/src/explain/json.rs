@@ -40,7 +40,7 @@ struct Change<'a> {
     need: Option<Amount>,
     cost: Cost,
     gain_s_per_min: Option<f64>,
-    /// Null where nobody else lacks any of it.
+    /// Null where nobody else lacks any of it, or the needs do not tell.
     runner_up: Option<Lack<'a>>,
 }
 
@@ -136,8 +136,8 @@ impl<'a> Change<'a> {
             },
             gain_s_per_min: change.gain_s_per_min,
             runner_up: match &change.runner_up {
-                RunnerUp::Vm { name, unmet } => Some(Lack { vm: name, unmet: *unmet }),
-                RunnerUp::LeaveAsItIs => None,
+                Some(RunnerUp::Vm { name, unmet }) => Some(Lack { vm: name, unmet: *unmet }),
+                Some(RunnerUp::LeaveAsItIs) | None => None,
             },
         }
     }

@@ -1,7 +1,7 @@
 //! `halcyon explain`: why the learned policy changed what it changed.
 
 mod json;
-mod text;
+pub(crate) mod text;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -10,7 +10,7 @@ mod met;
 
 use std::time::Duration;
 
-use halcyon_model::{Assignment, Change, ChangeKind, Plan, Reason, Step};
+use halcyon_model::{Assignment, Change, ChangeKind, Plan, Reason, Step, VmId};
 
 pub use amount::Unit;
 
@@ -48,8 +48,8 @@ pub struct Explanation {
     /// What the VM gains by it for each minute that it stays, in seconds of the utility of a VM of mean
     /// weight; below zero for what is taken from it. None where the needs do not tell.
     pub gain_s_per_min: Option<f64>,
-    /// What else could have been done.
-    pub runner_up: RunnerUp,
+    /// What else could have been done; none where the needs do not tell.
+    pub runner_up: Option<RunnerUp>,
 }
 
 /// What drove a change.
@@ -142,15 +142,7 @@ pub fn explain(view: &View<'_>, plan: &Plan, known: Known<'_>) -> Vec<Explanatio
     let outputs = if known.outputs.len() == count * OUTPUTS { known.outputs } else { &[] };
     let explainer = Explainer { view, met: Met::new(*view, needs), outputs, target: plan.target() };
     let mut held = view.snapshot.assignment.clone();
-    let one = |change: &Change| {
-        let mut after = held.clone();
-        // A plan that answers another state is explained as far as it fits.
-        let _ = after.apply(&change.step);
-        let explanation = explainer.one(change, &held, &after);
-        held = after;
-        explanation
-    };
-    plan.changes().iter().map(one).collect()
+    plan.changes().iter().map(|change| explainer.one(change, &mut held)).collect()
 }
 
 struct Explainer<'a> {
@@ -161,16 +153,20 @@ struct Explainer<'a> {
 }
 
 impl Explainer<'_> {
-    fn one(&self, change: &Change, held: &Assignment, after: &Assignment) -> Explanation {
+    /// Makes the change in what is `held`, and explains it.
+    fn one(&self, change: &Change, held: &mut Assignment) -> Explanation {
         let (world, kind) = (self.view.world, change.step.kind());
-        let position = felt_by(&change.step, held, after).and_then(|vm| world.position(vm));
+        let position = felt_by(&change.step, held).and_then(|vm| world.position(vm));
         let met = |held: &Assignment| self.met.share(kind, position?, held);
+        let before = met(held);
+        // A plan that answers another state is explained as far as it fits.
+        let _ = held.apply(&change.step);
         let weight = position.map_or(1.0, |position| self.met.weight(position));
-        let gain = met(held).zip(met(after)).map(|(before, after)| 60.0 * (after - before) * weight);
+        let gain = before.zip(met(held)).map(|(before, after)| 60.0 * (after - before) * weight);
         // What a move to another socket is for is the room there, which no need tells.
         let gain = gain.filter(|gain| kind != ChangeKind::Placement || *gain != 0.0);
         let need = position.and_then(|position| self.met.told(kind, position));
-        let amount::Text { part, from, to } = amount::text(world, &change.step, after);
+        let amount::Text { part, from, to } = amount::text(world, &change.step, held);
         Explanation {
             vm: position.map(|position| world.vms[position].name.clone()),
             kind,
@@ -179,11 +175,11 @@ impl Explainer<'_> {
             to,
             reason: change.reason,
             driver: self.driver(change, position, need.as_ref()),
+            runner_up: need.is_some().then(|| self.runner_up(kind, position)),
             need,
-            holds: position.and_then(|position| self.met.holds(kind, position, after)),
+            holds: position.and_then(|position| self.met.holds(kind, position, held)),
             cost: self.cost(kind, weight),
             gain_s_per_min: gain,
-            runner_up: self.runner_up(kind, position),
         }
     }
 
@@ -222,11 +218,11 @@ impl Explainer<'_> {
 }
 
 /// Who feels a step first, the owner of a device and the only member of a class of service included.
-fn felt_by(step: &Step, held: &Assignment, after: &Assignment) -> Option<halcyon_model::VmId> {
+fn felt_by(step: &Step, held: &Assignment) -> Option<VmId> {
     match step {
         Step::SetDeviceBandwidth { device, .. } => held.devices.get(device.index())?.owner,
         Step::CreateClass { class, .. } | Step::RemoveClass { class, .. } | Step::SetMask { class, .. } => {
-            let mut members = after.holdings.iter().filter(|holding| holding.class == *class);
+            let mut members = held.holdings.iter().filter(|holding| holding.class == *class);
             members.next().filter(|_| members.next().is_none()).map(|holding| holding.vm)
         }
         _ => step.vm(),
