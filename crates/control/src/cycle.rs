@@ -6,6 +6,7 @@
 //!                                  └──────► the heuristic decides instead
 //! ```
 
+use std::fmt;
 use std::time::Duration;
 
 use halcyon_hal::{Event, Executor, Host, Inventory, Journal, JournalError, ObserveError};
@@ -13,7 +14,7 @@ use halcyon_model::{
     Capabilities, ChangeKind, Families, Family, Generation, HostTime, Plan, Proposal, Snapshot, Standing,
     Violations, World, approve, diff, project,
 };
-use halcyon_policy::{Doubt, History, Policy, View};
+use halcyon_policy::{Doubt, Explanation, History, Policy, View};
 
 /// How a cycle behaves.
 #[derive(Debug, Clone, Copy, Default)]
@@ -42,6 +43,17 @@ pub enum Fallback {
     Refused(Violations),
     /// The policy itself says that its answer is not to be trusted.
     Doubt(Doubt),
+}
+
+impl fmt::Display for Fallback {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Late { took } => write!(f, "the decision took {:.1} ms", took.as_secs_f64() * 1e3),
+            Self::NotFinite => f.write_str("the proposal holds figures that are not numbers"),
+            Self::Refused(violations) => write!(f, "the checker refused the plan: {violations}"),
+            Self::Doubt(doubt) => doubt.fmt(f),
+        }
+    }
 }
 
 /// What one cycle did.
@@ -122,6 +134,24 @@ impl<J: Journal> Cycle<J> {
     #[must_use]
     pub fn executor(&self) -> &Executor<J> {
         &self.executor
+    }
+
+    /// Why the plan of an outcome changes what it changes, change by change, by whoever made it; nothing
+    /// without a plan. The outcome has to be that of the last cycle, and `inventory` the one that it had.
+    #[must_use]
+    pub fn explain(&self, inventory: &Inventory, outcome: &Outcome) -> Vec<Explanation> {
+        let Some(plan) = &outcome.plan else { return Vec::new() };
+        // Of what was decided on, only what is held has been kept up with what was done since.
+        let snapshot = Snapshot { assignment: plan.start(), ..self.snapshot.clone() };
+        let view = View {
+            world: inventory.world(),
+            snapshot: &snapshot,
+            history: &self.history,
+            frozen: Families::NONE,
+            profiles: &inventory.profiles,
+        };
+        let decided = if outcome.fallback.is_some() { &self.heuristic } else { &self.policy };
+        decided.explain(&view, plan)
     }
 
     /// Runs one cycle at `now`.

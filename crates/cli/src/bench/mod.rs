@@ -2,7 +2,7 @@
 
 mod measure;
 mod memory;
-mod output;
+pub(crate) mod output;
 mod progress;
 mod setup;
 mod table;
@@ -83,9 +83,9 @@ pub(crate) struct Args {
 }
 
 /// Exit code for a mistake in the arguments, as clap has it.
-const USAGE: u8 = 2;
+pub(crate) const USAGE: u8 = 2;
 /// Exit code after Ctrl-C.
-const INTERRUPTED: u8 = 130;
+pub(crate) const INTERRUPTED: u8 = 130;
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     if let Some(measure) = &args.measure {
@@ -112,7 +112,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let memory = Memory { process_peak_rss_bytes: memory::peak_rss_bytes() };
     let report = Report::new(&measured.cases, memory);
     output::html(args, &report, measured.detail.as_ref())?;
-    let json = output::json(args, &report)?;
+    let json = output::json(args.json.as_deref(), &report)?;
     match json {
         Some(text) => print(&text)?,
         None => print(&table::render(&report, std::io::stdout().is_terminal()))?,
