@@ -30,4 +30,5 @@ pub use scenario::{
 };
 
 /// The policies that the demo compares, in the order of reports; [`bench::policies`] has all of them.
-pub const POLICIES: [&str; 5] = ["static", "reservation", "proportional", "reactive", "clairvoyant"];
+pub const POLICIES: [&str; 6] =
+    ["static", "reservation", "proportional", "reactive", "learned", "clairvoyant"];

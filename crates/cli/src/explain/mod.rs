@@ -27,7 +27,7 @@ pub(crate) struct Args {
     #[arg(value_name = "SCENARIO.toml")]
     scenario: PathBuf,
     /// Simulated time since the start, such as 90s, 10m or 1.5h; the first 10 minutes if left out
-    #[arg(long, value_name = "TIME", allow_negative_numbers = true, value_parser = time)]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = time)]
     at: Option<Duration>,
     /// Only changes for this VM
     #[arg(long, value_name = "NAME")]

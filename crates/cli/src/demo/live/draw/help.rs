@@ -17,7 +17,7 @@ const KEYS: [(&str, &str); 9] = [
     ("+  -", "twice as fast, half as fast"),
     ("s", "VMs by id, or the worst first"),
     ("Tab", "next panel"),
-    ("e", "why a plan changes what it changes; again for the VMs"),
+    ("e", "why a plan changes what it changes; again: the VMs"),
     ("↑ ↓  PgUp PgDn", "scroll the panel; Home and End too"),
     ("?", "this help; any key closes it"),
     ("Ctrl-C", "leave at once"),
