@@ -4,6 +4,7 @@ mod balloon;
 mod cache;
 mod clite;
 mod common;
+mod decision;
 pub mod explain;
 pub mod features;
 mod fixed;
@@ -25,6 +26,7 @@ mod ucp;
 
 pub use autopilot::{Autopilot, AutopilotTuning, ByObjective, Statistic};
 pub use clite::{Clite, CliteTuning, GaussianProcess, Search, expected_improvement};
+pub use decision::{Allowance, Decider, Decision, Fallback};
 pub use explain::Explanation;
 pub use features::Features;
 pub use fixed::{Proportional, Reservation, Static};
