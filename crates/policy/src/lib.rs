@@ -1,4 +1,5 @@
 //! What to do with a host: features in, proposal out. Nothing here touches a machine.
+pub mod allocate;
 mod autopilot;
 mod balloon;
 mod cache;
@@ -24,6 +25,10 @@ mod trend;
 mod turn;
 mod ucp;
 
+pub use allocate::{
+    AllocateError, Allocation, Allocator, DeviceAllocation, Holds, Measured, SystemState, VmAllocation,
+    VmData, allocate_resources,
+};
 pub use autopilot::{Autopilot, AutopilotTuning, ByObjective, Statistic};
 pub use clite::{Clite, CliteTuning, GaussianProcess, Search, expected_improvement};
 pub use decision::{Allowance, Decider, Decision, Fallback};
