@@ -1,4 +1,5 @@
-//! Allocates a small host to three VMs for ten seconds and prints who holds what at the end, and why.
+//! Allocates a small host to three VMs for ten seconds and prints each change with its reason, and who holds
+//! what at the end.
 
 use std::error::Error;
 use std::io::Write;
@@ -25,6 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     ];
     let mut allocator = Allocator::new()?;
     let mut state = SystemState::new(parse_host(HOST)?, Duration::ZERO);
+    let mut out = std::io::stdout().lock();
     let mut allocation = None;
     for second in 0..10_u32 {
         // In earnest, this is where the VMs would be measured.
@@ -36,10 +38,15 @@ fn main() -> Result<(), Box<dyn Error>> {
             };
         }
         state.at = Duration::from_secs(second.into());
-        allocation = Some(allocator.allocate(&vms, &state)?);
+        let found = allocator.allocate(&vms, &state)?;
+        for reason in found.vms().iter().flat_map(|vm| &vm.reasons) {
+            let (whose, part) = (reason.vm.as_deref().unwrap_or("the host"), &reason.part);
+            let change = format!("{} on {part} from {} to {}", reason.kind, reason.from, reason.to);
+            writeln!(out, "{second} s: {whose}: {change}: {}", reason.reason)?;
+        }
+        allocation = Some(found);
     }
     let Some(allocation) = allocation else { return Ok(()) };
-    let mut out = std::io::stdout().lock();
     writeln!(out, "{:<8} {:>18} {:>10} {:>6}  devices", "VM", "CPUs", "memory GiB", "lanes")?;
     for vm in allocation.vms() {
         let devices: Vec<&str> = vm.devices.iter().map(|device| device.name.as_str()).collect();
@@ -50,10 +57,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     match allocation.fallback() {
         Some(fallback) => writeln!(out, "decided by the heuristic: {fallback}")?,
         None => writeln!(out, "decided by the network")?,
-    }
-    for reason in allocation.vms().iter().flat_map(|vm| &vm.reasons) {
-        let whose = reason.vm.as_deref().unwrap_or("the host");
-        writeln!(out, "{whose}: {} from {} to {}: {}", reason.kind, reason.from, reason.to, reason.reason)?;
     }
     Ok(())
 }

@@ -143,8 +143,10 @@ impl Allocator {
         let (ids, next) = self.ids_of(vms)?;
         let judged = self.judge(vms, state, &ids, elapsed)?;
         // From here on it is remembered.
-        (self.ids, self.next) = (ids, next);
-        let (snapshot, decision, explanations) = self.decide(state, elapsed, &judged);
+        self.next = next;
+        let known = std::mem::replace(&mut self.ids, ids);
+        self.remember_start(state, elapsed, &judged, &known);
+        let (snapshot, decision, explanations) = self.decide(state, &judged);
         let world = World {
             topology: &state.host.topology,
             vms: &judged.specs,
@@ -226,24 +228,37 @@ impl Allocator {
         Ok(Judged { specs, samples, held })
     }
 
-    fn decide(
+    /// Enters the moment at which what was measured began. Of a VM that came and of which nothing was
+    /// measured, that is now.
+    fn remember_start(
         &mut self,
         state: &SystemState,
         elapsed: Duration,
         judged: &Judged,
-    ) -> (Snapshot, Decision, Vec<Explanation>) {
-        self.generation = self.generation.next();
-        let mut snapshot = Snapshot {
-            generation: self.generation,
-            // Counters stood at zero before, which for a first call was before the first time stamp.
+        known: &BTreeMap<String, VmId>,
+    ) {
+        let was_there = |(spec, sample): &(&VmSpec, &VmSample)| {
+            known.contains_key(&spec.name) || sample.counters != VmCounters::default()
+        };
+        let vms = judged.specs.iter().zip(&judged.samples).filter(was_there);
+        self.history.record(&Snapshot {
+            // The first call is told of a time before the first time stamp.
             at: state.at.saturating_add(FIRST).saturating_sub(elapsed),
             assignment: judged.held.clone(),
-            vms: judged.samples.iter().map(before).collect(),
+            vms: vms.map(|(_, sample)| at_start(sample)).collect(),
+            ..Snapshot::default()
+        });
+    }
+
+    fn decide(&mut self, state: &SystemState, judged: &Judged) -> (Snapshot, Decision, Vec<Explanation>) {
+        self.generation = self.generation.next();
+        let snapshot = Snapshot {
+            generation: self.generation,
+            at: state.at.saturating_add(FIRST),
+            assignment: judged.held.clone(),
+            vms: judged.samples.clone(),
             busy: Families::NONE,
         };
-        self.history.record(&snapshot);
-        snapshot.at = state.at.saturating_add(FIRST);
-        snapshot.vms.clone_from(&judged.samples);
         self.history.record(&snapshot);
         let view = View {
             world: World {
@@ -289,9 +304,8 @@ impl Allocator {
     }
 }
 
-/// A sample of the moment before what was measured: every counter that is ever told stood at zero, and
-/// nothing else was seen.
-fn before(sample: &VmSample) -> VmSample {
+/// What would have been read when what was measured began: every counter stood at zero.
+fn at_start(sample: &VmSample) -> VmSample {
     let device_bytes = sample.counters.device_bytes.iter().map(|(device, _)| (*device, 0)).collect();
     let zero = Some(0);
     let counters = VmCounters {
@@ -319,3 +333,8 @@ pub fn allocate_resources(
 ) -> Result<Allocation, AllocateError> {
     Allocator::new()?.allocate(vm_data, system_state)
 }
+
+/// The page of the documentation, so that its examples are run.
+#[cfg(doctest)]
+#[doc = include_str!("../../../../docs/src/library.md")]
+struct Page;

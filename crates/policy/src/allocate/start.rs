@@ -1,5 +1,7 @@
 //! What a decision starts from: what is held now, as far as it is known, made into something feasible.
 
+use std::collections::BTreeMap;
+
 use halcyon_model::fair::Claim;
 use halcyon_model::{
     Assignment, Bounds, Capabilities, ChangeKind, ClassId, DeviceHolding, DeviceId, Families, Grant, Holding,
@@ -7,7 +9,7 @@ use halcyon_model::{
 };
 
 use super::judge::{Devices, alone, amount, device, wrong};
-use super::{AllocateError, Allocation, VmData};
+use super::{AllocateError, Allocation, Holds, VmData};
 use crate::common::lay_out_memory;
 
 /// What is held when the decision is made. `vms` are in the order of the world's.
@@ -59,11 +61,12 @@ fn free<'a>(world: World<'a>, capabilities: &'a Capabilities) -> World<'a> {
 
 /// What the VMs that are still there hold, by their ids of today.
 fn renamed(world: World<'_>, vms: &[&VmData], current: &Allocation) -> Assignment {
-    let today = |old: VmId| {
-        let place = current.ids.iter().position(|id| *id == old)?;
-        let name = &current.vms[place].name;
-        vms.iter().position(|vm| vm.name == *name).map(|position| world.vms[position].id)
-    };
+    let known: BTreeMap<&str, VmId> =
+        vms.iter().zip(world.vms).map(|(vm, spec)| (vm.name.as_str(), spec.id)).collect();
+    let of_today = current.vms.iter().zip(&current.ids);
+    let of_today: BTreeMap<VmId, VmId> =
+        of_today.filter_map(|(vm, old)| Some((*old, *known.get(vm.name.as_str())?))).collect();
+    let today = |old: VmId| of_today.get(&old).copied();
     let mut held = current.assignment.clone();
     held.holdings.retain_mut(|holding| today(holding.vm).map(|id| holding.vm = id).is_some());
     held.holdings.sort_by_key(|holding| holding.vm);
@@ -153,8 +156,7 @@ fn as_told(
     }
     let memory = held_memory(world, vms, &held)?;
     let owned = held_devices(vms, world, devices)?;
-    let all_unknown = |vm: &&VmData| vm.holds == super::Holds::default();
-    if vms.iter().all(all_unknown) {
+    if vms.iter().all(|vm| vm.holds == Holds::default()) {
         return Ok(held);
     }
     if let Some(memory) = memory {
