@@ -8,6 +8,7 @@ mod profile;
 mod scenario;
 mod trace;
 mod train;
+mod weights;
 
 use std::process::ExitCode;
 

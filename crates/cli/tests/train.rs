@@ -254,7 +254,7 @@ fn what_is_no_recording_or_no_model_is_refused() {
     assert!(code == Some(1) && message.contains("lasts 12 min"), "{message}");
     let (code, message) = failure(&["-o", new, "--from", text(&short), "--model", text(&short)]);
     assert!(
-        code == Some(1) && message.contains("cannot go on from") && message.contains("recording.toml"),
+        code == Some(1) && message.contains("cannot use the weights") && message.contains("recording.toml"),
         "{message}"
     );
     let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/halcyon.safetensors");

@@ -226,7 +226,7 @@ fn what_a_host_cannot_change_is_not_changed() {
 fn complaint(change: impl Fn(&mut VmData)) -> String {
     let mut vms = [busy("first", 1.0, 1.0), busy("web", 1.0, 1.0)];
     change(&mut vms[1]);
-    allocate_resources(&vms, &state(0)).unwrap_err().to_string()
+    allocate_resources(&vms, &state(0)).expect_err("it cannot be").to_string()
 }
 
 #[test]

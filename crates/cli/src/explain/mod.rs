@@ -8,12 +8,13 @@ use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Result, anyhow};
 use halcyon_lab::{Scenario, explain};
 use halcyon_policy::Learned;
 
 use crate::bench::{INTERRUPTED, USAGE, output};
 use crate::demo::{print, stop_on_interrupt};
+use crate::weights;
 
 /// Say why the learned policy changes what it changes
 ///
@@ -31,6 +32,9 @@ pub(crate) struct Args {
     /// Only changes for this VM
     #[arg(long, value_name = "NAME")]
     vm: Option<String>,
+    /// Weights for the policy, as `halcyon train` writes them; those that come with Halcyon if left out
+    #[arg(long, value_name = "FILE")]
+    model: Option<PathBuf>,
     /// Write the explanation as JSON; to standard output, instead of the text, if FILE is -
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -65,7 +69,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         eprintln!("halcyon: {mistake}");
         return Ok(ExitCode::from(USAGE));
     }
-    let learned = Learned::embedded().context("cannot use the weights that come with Halcyon")?;
+    let learned = Learned::new(weights::read(args.model.as_deref())?);
     let stop = stop_on_interrupt()?;
     let until = args.at.unwrap_or(AT).min(scenario.duration);
     let explained = explain(&scenario, learned, until, args.vm.as_deref(), &stop)

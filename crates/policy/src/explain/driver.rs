@@ -3,7 +3,7 @@
 use halcyon_model::{Assignment, Change, ChangeKind, Reason, Step};
 
 use super::{Driver, Explainer, Forecast, Pressure, Told, Unit};
-use crate::learned::{FORECASTS, HORIZONS, OUTPUTS, QUANTILES, QUANTITIES, forecast, seen};
+use crate::learned::{FORECASTS, HORIZONS, OUTPUTS, QUANTILES, QUANTITIES, forecast, level, seen};
 
 impl Explainer<'_> {
     pub(super) fn driver(&self, change: &Change, position: Option<usize>, need: Option<&Told>) -> Driver {
@@ -76,12 +76,13 @@ impl Explainer<'_> {
         };
         let outputs = self.outputs.get(position * OUTPUTS..(position + 1) * OUTPUTS)?;
         let now = seen(self.view, position)[quantity]?;
+        let level = level(self.view, position)[quantity]?;
         let away = |quantiles: &[f32; QUANTILES.len()]| {
             let [low, .., high] = *quantiles;
             if up { high - now } else { now - low }
         };
         let (horizon, quantiles) = (0..HORIZONS.len())
-            .map(|horizon| (horizon, forecast(&outputs[..FORECASTS], now, quantity, horizon)))
+            .map(|horizon| (horizon, forecast(&outputs[..FORECASTS], level, quantity, horizon)))
             .max_by(|(_, one), (_, other)| away(one).total_cmp(&away(other)))
             .filter(|(_, quantiles)| away(quantiles) > 0.0)?;
         let (most, unit) = self.scale(quantity, position);
