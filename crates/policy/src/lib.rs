@@ -1,9 +1,11 @@
 //! What to do with a host: features in, proposal out. Nothing here touches a machine.
+pub mod allocate;
 mod autopilot;
 mod balloon;
 mod cache;
 mod clite;
 mod common;
+mod decision;
 pub mod explain;
 pub mod features;
 mod fixed;
@@ -23,8 +25,13 @@ mod trend;
 mod turn;
 mod ucp;
 
+pub use allocate::{
+    AllocateError, Allocation, Allocator, DeviceAllocation, Holds, Measured, SystemState, VmAllocation,
+    VmData, allocate_resources,
+};
 pub use autopilot::{Autopilot, AutopilotTuning, ByObjective, Statistic};
 pub use clite::{Clite, CliteTuning, GaussianProcess, Search, expected_improvement};
+pub use decision::{Allowance, Decider, Decision, Fallback};
 pub use explain::Explanation;
 pub use features::Features;
 pub use fixed::{Proportional, Reservation, Static};
