@@ -70,6 +70,7 @@ impl<'a> Ledger<'a> {
         let fabric = topology.fabric();
         let up_to = Account::up_to;
         let accounts = &mut self.accounts;
+        accounts.reserve(vms.len() * PER_VM + fabric.links.len() + fabric.pools.len());
         accounts.extend(topology.sockets().iter().map(|socket| up_to(socket.cpu().get())));
         accounts.extend(
             topology.sockets().iter().map(|socket| up_to(topology.memory_bandwidth(socket.id).get())),
@@ -94,6 +95,13 @@ impl<'a> Ledger<'a> {
     }
 
     fn carry_forward(&mut self, held: &Assignment) {
+        let mut accounts = std::mem::take(&mut self.accounts);
+        let mut post = |list: &mut Vec<(usize, i128)>| {
+            for (account, change) in list.drain(..) {
+                accounts[account].high += change;
+                accounts[account].low += change;
+            }
+        };
         let mut postings = self.blank();
         for holding in &held.holdings {
             postings.cpu(holding.socket, holding.cpu, 1);
@@ -101,6 +109,7 @@ impl<'a> Ledger<'a> {
             for (node, size) in &holding.memory {
                 postings.memory(holding.vm, *node, amount(size.get()));
             }
+            post(&mut postings.list);
         }
         for (index, holding) in held.devices.iter().enumerate() {
             if let Some(owner) = holding.owner {
@@ -113,10 +122,8 @@ impl<'a> Ledger<'a> {
         for instance in &held.gpu_instances {
             postings.instance(instance, 1);
         }
-        for (account, change) in postings.list {
-            self.accounts[account].high += change;
-            self.accounts[account].low += change;
-        }
+        post(&mut postings.list);
+        self.accounts = accounts;
     }
 
     fn blank(&self) -> Postings<'_> {
