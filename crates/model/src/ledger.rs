@@ -11,6 +11,7 @@ use crate::ids::{DeviceId, LinkId, NodeId, SocketId, VmId};
 use crate::step::Step;
 use crate::topology::{DeviceClass, LinkSetting};
 use crate::units::{Bandwidth, MilliCpu};
+use crate::vm::VmSpec;
 use crate::world::World;
 
 const CLASSES: usize = DeviceClass::ALL.len();
@@ -50,6 +51,20 @@ pub struct Ledger<'a> {
     gpu_slots: Vec<usize>,
 }
 
+/// Memory, devices of each class, and GPU slices of a VM.
+fn of_vm(vm: &VmSpec) -> [Account; PER_VM] {
+    let memory = Account::between(amount(vm.memory.reservation.get()), vm.memory.limit.get());
+    let slices = Account::between(i128::from(vm.gpu_slices.reservation), u64::from(vm.gpu_slices.limit));
+    let mut accounts = [memory; PER_VM];
+    for (class, _) in DeviceClass::ALL {
+        let count = vm.wish(class).map_or_else(Default::default, |wish| wish.count);
+        accounts[1 + class as usize] =
+            Account::between(i128::from(count.reservation), u64::from(count.limit));
+    }
+    accounts[1 + CLASSES] = slices;
+    accounts
+}
+
 /// Wide enough that no sum of amounts, however hostile, overflows.
 fn amount(raw: u64) -> i128 {
     i128::from(raw)
@@ -79,15 +94,7 @@ impl<'a> Ledger<'a> {
         // A link's account has no fixed capacity: its setting is posted like a taking, below zero.
         accounts.extend(fabric.links.iter().map(|_| up_to(0)));
         accounts.extend(fabric.pools.iter().map(|pool| up_to(u64::from(pool.lanes))));
-        for vm in vms {
-            let between = |least: u64, most: u64| Account::between(amount(least), most);
-            accounts.push(between(vm.memory.reservation.get(), vm.memory.limit.get()));
-            for (class, _) in DeviceClass::ALL {
-                let count = vm.wish(class).map_or_else(Default::default, |wish| wish.count);
-                accounts.push(between(u64::from(count.reservation), u64::from(count.limit)));
-            }
-            accounts.push(between(u64::from(vm.gpu_slices.reservation), u64::from(vm.gpu_slices.limit)));
-        }
+        vms.iter().for_each(|vm| accounts.extend_from_slice(&of_vm(vm)));
         for gpu in topology.gpus() {
             self.gpu_slots.push(self.accounts.len());
             self.accounts.extend((0..gpu.slices).map(|_| up_to(1)));

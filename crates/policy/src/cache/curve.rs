@@ -42,6 +42,11 @@ impl Curve {
         }
     }
 
+    /// Whether it is all the same how much cache there is.
+    pub(super) fn is_flat(&self) -> bool {
+        self.avoidable <= 0.0
+    }
+
     /// Speed and memory traffic with `bytes` of cache.
     pub(super) fn effect(&self, bytes: f64) -> CacheEffect {
         self.effect_of(self.power(log(bytes)))
@@ -51,7 +56,7 @@ impl Curve {
     /// for a flat curve.
     #[inline]
     pub(super) fn power(&self, log: f64) -> f64 {
-        if self.avoidable > 0.0 { libm::exp2(self.steepness * log - self.offset) } else { 1.0 }
+        if self.is_flat() { 1.0 } else { libm::exp2(self.steepness * log - self.offset) }
     }
 
     /// Speed and memory traffic at such a power.
@@ -66,7 +71,7 @@ impl Curve {
 
     #[inline]
     fn misses(&self, power: f64) -> f64 {
-        if self.avoidable <= 0.0 {
+        if self.is_flat() {
             return self.least_misses;
         }
         (self.limit_misses + self.avoidable / (1.0 + power)).max(self.least_misses)

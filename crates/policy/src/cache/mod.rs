@@ -140,6 +140,8 @@ fn occupants(view: &View<'_>, socket: &Socket, value: &dyn Fn(usize) -> f64) -> 
 /// from even parts.
 struct Balance<'m> {
     members: &'m [Occupant],
+    /// The places of those to whom it matters how much they have.
+    responsive: Vec<usize>,
     parts: Vec<f64>,
     powers: Vec<f64>,
     inserts: Vec<f64>,
@@ -147,8 +149,9 @@ struct Balance<'m> {
 
 impl<'m> Balance<'m> {
     fn new(members: &'m [Occupant]) -> Self {
-        let many = || Vec::with_capacity(members.len());
-        Self { members, parts: many(), powers: many(), inserts: many() }
+        let responsive = (0..members.len()).filter(|place| !members[*place].curve.is_flat()).collect();
+        let powers = vec![1.0; members.len()];
+        Self { members, responsive, parts: Vec::new(), powers, inserts: Vec::new() }
     }
 
     fn share_out(&mut self, bytes: f64, rounds: u32) {
@@ -173,7 +176,7 @@ impl<'m> Balance<'m> {
 
     fn step(&mut self, bytes: f64) {
         self.raise();
-        let Self { members, parts, powers, inserts } = self;
+        let Self { members, parts, powers, inserts, .. } = self;
         let inserted = |(member, power): (&Occupant, &f64)| member.inserts(member.curve.effect_of(*power));
         inserts.clear();
         inserts.extend(members.iter().zip(powers.iter()).map(inserted));
@@ -186,10 +189,13 @@ impl<'m> Balance<'m> {
 
     /// Works out the powers of all parts.
     fn raise(&mut self) {
-        let Self { members, parts, powers, .. } = self;
-        powers.clear();
-        powers.extend(parts.iter().map(|part| curve::log(*part)));
-        powers.iter_mut().zip(*members).for_each(|(power, member)| *power = member.curve.power(*power));
+        let Self { members, responsive, parts, powers, .. } = self;
+        for place in responsive.iter() {
+            powers[*place] = curve::log(parts[*place]);
+        }
+        for place in responsive.iter() {
+            powers[*place] = members[*place].curve.power(powers[*place]);
+        }
     }
 
     /// What the parts cost together.
@@ -252,7 +258,7 @@ mod tests {
         let parts = &balance.parts;
         assert!((parts[0] - 20.0).abs() < 1e-6 && (parts[1] - 60.0).abs() < 1e-6, "{parts:?}");
         let members = [small, occupant(3.0, Some(30.0))];
-        let mut balance = Balance { members: &members, ..balance };
+        let mut balance = Balance { parts: balance.parts, ..Balance::new(&members) };
         balance.share_out(80.0, 40);
         let parts = &balance.parts;
         assert!((parts[0] - 50.0).abs() < 1e-6 && (parts[1] - 30.0).abs() < 1e-6, "{parts:?}");
