@@ -3,10 +3,12 @@
 mod bench;
 mod demo;
 mod doctor;
+mod explain;
 mod profile;
 mod scenario;
 mod trace;
 mod train;
+mod weights;
 
 use std::process::ExitCode;
 
@@ -19,6 +21,7 @@ enum Halcyon {
     Bench(bench::Args),
     Demo(demo::Args),
     Doctor(doctor::Args),
+    Explain(explain::Args),
     Profile(profile::ProfileArgs),
     Scenario(scenario::ScenarioArgs),
     Trace(trace::TraceArgs),
@@ -30,6 +33,7 @@ fn main() -> ExitCode {
         Halcyon::Bench(args) => bench::run(&args),
         Halcyon::Demo(args) => demo::run(&args),
         Halcyon::Doctor(args) => doctor::run(&args),
+        Halcyon::Explain(args) => explain::run(&args),
         Halcyon::Profile(args) => profile::run(&args).map(|()| ExitCode::SUCCESS),
         Halcyon::Scenario(args) => scenario::run(&args).map(|()| ExitCode::SUCCESS),
         Halcyon::Trace(args) => trace::run(&args).map(|()| ExitCode::SUCCESS),

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use halcyon_lab::{Draw, Scenario};
 use halcyon_model::describe::parse_host;
+use halcyon_policy::learned::OUTPUTS;
+use halcyon_policy::{Card, Features, Network, Shape};
 use halcyon_sim::trace::generator::{Generator, Parameters};
 use serde_json::Value;
 
@@ -148,6 +150,36 @@ fn a_world_that_is_a_command_takes_the_simulators_place() {
     assert!(message.contains("exit 7"), "{message}");
     let (code, _) = failure(&["--world-cmd", &command, "--policies", "clairvoyant"]);
     assert_eq!(code, Some(2));
+}
+
+#[test]
+fn other_weights_change_the_learned_policy_and_nothing_else() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let text = |path: &Path| path.to_str().expect("a UTF-8 path").to_string();
+    let path = text(&scenario(folder.path(), "one.toml", 3));
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/halcyon.safetensors");
+    let others = folder.path().join("others.safetensors");
+    let shape = Shape { features: Features::PER_VM, host: Features::HOST, width: 4, outputs: OUTPUTS };
+    let network = Network::random(shape, 1).expect("a network of that shape");
+    let network = network.named(Card { model: "others".into(), features: Features::digest() });
+    std::fs::write(&others, network.write().expect("its file")).expect("a file");
+    let state = text(&folder.path().join("state"));
+    let with = |model: Option<&Path>| {
+        let model = model.map(text);
+        let model: Vec<&str> = model.iter().flat_map(|model| ["--model", model.as_str()]).collect();
+        let rest =
+            ["--scenarios", &path, "--policies", "reactive,learned", "--no-clairvoyant", "--state", &state];
+        let report = json(&[&rest[..], &model].concat());
+        let policies = report["runs"].as_array().expect("a row for each run").clone();
+        policies.into_iter().map(fixed).collect::<Vec<_>>()
+    };
+    let (plain, same, different) = (with(None), with(Some(&shipped)), with(Some(&others)));
+    assert_eq!(plain, same);
+    assert_eq!(plain.len(), 3);
+    assert_eq!(plain[..2], different[..2]);
+    assert_ne!(plain[2], different[2], "results that were kept are not those of other weights");
+    let (code, message) = failure(&["--scenarios", &path, "--model", &path]);
+    assert!(code == Some(1) && message.contains("cannot use the weights"), "{message}");
 }
 
 #[test]

@@ -49,7 +49,7 @@ fn the_json_has_the_documented_form() {
     assert_eq!((json["schema"].as_u64(), json["scenarios"].as_u64()), (Some(1), Some(2)));
     let rows = json["policies"].as_array().expect("rows");
     let names: Vec<_> = rows.iter().filter_map(|row| row["policy"].as_str()).collect();
-    assert_eq!(names, ["static", "reservation", "proportional", "reactive", "clairvoyant"]);
+    assert_eq!(names, ["static", "reservation", "proportional", "reactive", "learned", "clairvoyant"]);
     for row in rows {
         let fields = [
             "against_reactive",
@@ -71,8 +71,8 @@ fn the_json_has_the_documented_form() {
         assert!(low <= mean && mean <= high && (0.0..=1.0).contains(&mean), "{row}");
     }
     assert_eq!(rows[0]["gap_recovered"]["mean"].as_f64(), Some(0.0));
-    assert_eq!(rows[4]["gap_recovered"]["mean"].as_f64(), Some(1.0));
-    assert_eq!(json["by_host"]["two-socket"].as_array().map(Vec::len), Some(5));
+    assert_eq!(rows[5]["gap_recovered"]["mean"].as_f64(), Some(1.0));
+    assert_eq!(json["by_host"]["two-socket"].as_array().map(Vec::len), Some(6));
 }
 
 #[test]
@@ -93,7 +93,7 @@ fn a_real_trace_runs() {
     }
     let json =
         demo(&["--trace", trace.to_str().expect("a UTF-8 path"), "--format", "planetlab", "--hours", "0.5"]);
-    assert_eq!(json["policies"].as_array().map(Vec::len), Some(5));
+    assert_eq!(json["policies"].as_array().map(Vec::len), Some(6));
 }
 
 fn failure(arguments: &[&str]) -> (Option<i32>, String) {
@@ -164,7 +164,7 @@ fn a_policy_that_is_named_is_compared_and_looked_at_first() {
     let json = demo(&["--hours", "0.1", "--vms", "4", "--policy", "proxmox", "--report", page_name]);
     let rows = json["policies"].as_array().expect("rows");
     let names: Vec<_> = rows.iter().filter_map(|row| row["policy"].as_str()).collect();
-    assert_eq!(names.len(), 6);
+    assert_eq!(names.len(), 7);
     assert!(names.contains(&"proxmox") && names.last() == Some(&"clairvoyant"), "{names:?}");
     let page = std::fs::read_to_string(page).expect("the report");
     let (_, after) = page.split_once(" checked=\"\"").expect("one is looked at first");

@@ -6,9 +6,11 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 /// A training of seconds.
-const TINY: [&str; 14] = [
+const TINY: [&str; 16] = [
     "--rounds",
     "4",
+    "--reinforce",
+    "0",
     "--runs",
     "2",
     "--minutes",
@@ -230,8 +232,22 @@ fn weights_that_are_better_on_what_was_held_back_are_handed_over() {
     let folder = folder();
     let recording = recording(folder.path(), "10", "8");
     let (weak, path) = (folder.path().join("weak"), folder.path().join("tuned"));
-    let one =
-        ["--rounds", "1", "--runs", "1", "--minutes", "1", "--steps", "1", "--width", "16", "--judged", "2"];
+    let one = [
+        "--rounds",
+        "1",
+        "--runs",
+        "1",
+        "--minutes",
+        "1",
+        "--steps",
+        "1",
+        "--width",
+        "16",
+        "--judged",
+        "2",
+        "--reinforce",
+        "0",
+    ];
     assert!(halcyon(&[&["-o", text(&weak)], &one[..]].concat()).status.success());
     let model = weak.join("halcyon.safetensors");
     let more = "--rounds 3 --runs 4 --minutes 10 --steps 200 --batch 256 --judged 36";
@@ -254,7 +270,7 @@ fn what_is_no_recording_or_no_model_is_refused() {
     assert!(code == Some(1) && message.contains("lasts 12 min"), "{message}");
     let (code, message) = failure(&["-o", new, "--from", text(&short), "--model", text(&short)]);
     assert!(
-        code == Some(1) && message.contains("cannot go on from") && message.contains("recording.toml"),
+        code == Some(1) && message.contains("cannot use the weights") && message.contains("recording.toml"),
         "{message}"
     );
     let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/halcyon.safetensors");

@@ -9,11 +9,8 @@
 use std::time::Duration;
 
 use halcyon_hal::{Event, Executor, Host, Inventory, Journal, JournalError, ObserveError};
-use halcyon_model::{
-    Capabilities, ChangeKind, Families, Family, Generation, HostTime, Plan, Proposal, Snapshot, Standing,
-    Violations, World, approve, diff, project,
-};
-use halcyon_policy::{Doubt, History, Policy, View};
+use halcyon_model::{Families, HostTime, Plan, Snapshot};
+use halcyon_policy::{Allowance, Decider, Explanation, Fallback, History, Policy, View};
 
 /// How a cycle behaves.
 #[derive(Debug, Clone, Copy, Default)]
@@ -26,22 +23,6 @@ pub struct Config {
 pub trait Stopwatch {
     /// Time since any fixed moment.
     fn elapsed(&self) -> Duration;
-}
-
-/// Why the heuristic decided instead of the policy.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Fallback {
-    /// The decision came too late.
-    Late {
-        /// How long it took.
-        took: Duration,
-    },
-    /// The proposal holds figures that are not numbers.
-    NotFinite,
-    /// The checker refused the plan.
-    Refused(Violations),
-    /// The policy itself says that its answer is not to be trusted.
-    Doubt(Doubt),
 }
 
 /// What one cycle did.
@@ -73,14 +54,11 @@ pub enum CycleError {
 
 /// The control cycle.
 pub struct Cycle<J> {
-    policy: Box<dyn Policy + Send>,
-    heuristic: Box<dyn Policy + Send>,
+    decider: Decider,
     executor: Executor<J>,
     config: Config,
     history: History,
     snapshot: Snapshot,
-    plan: Generation,
-    changed_at: [Option<HostTime>; ChangeKind::ALL.len()],
     /// What became of steps in cycles that could not be completed.
     events: Vec<Event>,
 }
@@ -94,14 +72,11 @@ impl<J: Journal> Cycle<J> {
         config: Config,
     ) -> Self {
         Self {
-            policy,
-            heuristic,
+            decider: Decider::new(policy, heuristic),
             executor: Executor::new(journal),
             config,
             history: History::new(),
             snapshot: Snapshot::default(),
-            plan: Generation::default(),
-            changed_at: Default::default(),
             events: Vec::new(),
         }
     }
@@ -122,6 +97,23 @@ impl<J: Journal> Cycle<J> {
     #[must_use]
     pub fn executor(&self) -> &Executor<J> {
         &self.executor
+    }
+
+    /// Why the plan of an outcome changes what it changes, change by change, by whoever made it; nothing
+    /// without a plan. The outcome has to be that of the last cycle, and `inventory` the one that it had.
+    #[must_use]
+    pub fn explain(&self, inventory: &Inventory, outcome: &Outcome) -> Vec<Explanation> {
+        let Some(plan) = &outcome.plan else { return Vec::new() };
+        // Of what was decided on, only what is held has been kept up with what was done since.
+        let snapshot = Snapshot { assignment: plan.start(), ..self.snapshot.clone() };
+        let view = View {
+            world: inventory.world(),
+            snapshot: &snapshot,
+            history: &self.history,
+            frozen: Families::NONE,
+            profiles: &inventory.profiles,
+        };
+        self.decider.explain(&view, plan, outcome.fallback.as_ref())
     }
 
     /// Runs one cycle at `now`.
@@ -150,11 +142,9 @@ impl<J: Journal> Cycle<J> {
         outcome.decision = stopwatch.elapsed().saturating_sub(started);
         if let Some(plan) = plan {
             // A plan that the journal has in part keeps its number to itself.
-            self.plan = plan.generation();
+            self.decider.number(&plan);
             self.executor.submit(&plan, now)?;
-            for change in plan.changes() {
-                self.changed_at[change.step.kind() as usize] = Some(now);
-            }
+            self.decider.begin(&plan, now);
             outcome.plan = Some(plan);
         }
         let held = &mut self.snapshot.assignment;
@@ -162,34 +152,6 @@ impl<J: Journal> Cycle<J> {
         outcome.events = std::mem::take(&mut self.events);
         outcome.events.extend(advanced);
         Ok(outcome)
-    }
-
-    /// Families with changes under way, and those that changed a shorter while ago than the least pace of
-    /// their kinds.
-    fn frozen(&self, inventory: &Inventory, now: HostTime) -> Families {
-        Family::ALL.into_iter().fold(self.snapshot.busy, |frozen, family| {
-            let kinds = || ChangeKind::ALL.into_iter().filter(|kind| kind.family() == family);
-            let pace =
-                kinds().filter_map(|kind| inventory.capabilities.get(kind)).map(|control| control.pace).min();
-            let changed_at = kinds().filter_map(|kind| self.changed_at[kind as usize]).max();
-            let resting = match (changed_at, pace) {
-                (Some(last), Some(pace)) => is_resting(last, pace, now),
-                // What cannot be changed is not waited for.
-                _ => false,
-            };
-            if resting { frozen.with(family) } else { frozen }
-        })
-    }
-
-    /// What can be changed, less the kinds of change that were made too short a while ago. Memory
-    /// migrates in the course of a change of memory, and has no pace of its own.
-    fn rested(&self, capabilities: &Capabilities, now: HostTime) -> Capabilities {
-        let kinds = ChangeKind::ALL.into_iter().filter(|kind| kind.family() != Family::Memory);
-        kinds.fold(capabilities.clone(), |rested, kind| {
-            let pace = capabilities.get(kind).map_or(Duration::ZERO, |control| control.pace);
-            let resting = self.changed_at[kind as usize].is_some_and(|last| is_resting(last, pace, now));
-            if resting { rested.with(kind, None) } else { rested }
-        })
     }
 
     fn decide(
@@ -200,53 +162,19 @@ impl<J: Journal> Cycle<J> {
         stopwatch: &dyn Stopwatch,
         outcome: &mut Outcome,
     ) -> Option<Plan> {
-        let capabilities = self.rested(&inventory.capabilities, now);
-        let world = World { capabilities: &capabilities, ..inventory.world() };
-        let standing = Standing { snapshot: self.snapshot.generation, plan: self.plan };
-        let frozen = self.frozen(inventory, now);
         let view = View {
-            world,
+            world: inventory.world(),
             snapshot: &self.snapshot,
             history: &self.history,
-            frozen,
+            frozen: self.snapshot.busy,
             profiles: &inventory.profiles,
         };
-        let proposal = self.policy.decide(&view);
-        let took = stopwatch.elapsed().saturating_sub(started);
-        let fault = if self.config.deadline.is_some_and(|deadline| took > deadline) {
-            Fallback::Late { took }
-        } else if !is_finite(&proposal) {
-            Fallback::NotFinite
-        } else if let Some(doubt) = self.policy.doubt() {
-            Fallback::Doubt(doubt)
-        } else {
-            match plan(&view, standing, &proposal) {
-                Ok(plan) => return plan,
-                Err(violations) => Fallback::Refused(violations),
-            }
-        };
-        outcome.fallback = Some(fault);
-        let proposal = self.heuristic.decide(&view);
-        // If even the heuristic is refused, nothing changes.
-        plan(&view, standing, &proposal).unwrap_or(None)
+        let took = || stopwatch.elapsed().saturating_sub(started);
+        let allowance = Allowance { deadline: self.config.deadline, took: &took };
+        let decision = self.decider.decide(&view, now, allowance);
+        outcome.fallback = decision.fallback;
+        decision.plan
     }
-}
-
-/// Whether `pace` has not passed since `last`; a clock that went back is not waited for.
-fn is_resting(last: HostTime, pace: Duration, now: HostTime) -> bool {
-    last <= now && now - last < pace
-}
-
-/// Makes a plan of a proposal; none if nothing would change.
-fn plan(view: &View<'_>, standing: Standing, proposal: &Proposal) -> Result<Option<Plan>, Violations> {
-    let held = &view.snapshot.assignment;
-    let target = project(view.world, held, view.frozen, proposal);
-    if target == *held {
-        return Ok(None);
-    }
-    let difference = diff(view.world, held, &target);
-    let plan = approve(view.world, standing, proposal, held, difference)?;
-    Ok((!plan.changes().is_empty() || !plan.deferred().is_empty()).then_some(plan))
 }
 
 /// Whether what was read is of the VMs that the inventory knows, in the same order.
@@ -254,14 +182,4 @@ fn in_step(inventory: &Inventory, snapshot: &Snapshot) -> bool {
     let known = || inventory.vms.iter().map(|spec| spec.id);
     known().eq(snapshot.vms.iter().map(|sample| sample.vm))
         && known().eq(snapshot.assignment.holdings.iter().map(|holding| holding.vm))
-}
-
-fn is_finite(proposal: &Proposal) -> bool {
-    let wish = |wish: &halcyon_model::Wish| wish.share.is_finite() && wish.ceiling.is_finite();
-    let memory = |wish: &halcyon_model::MemoryWish| wish.nodes.iter().all(|(_, size)| size.is_finite());
-    proposal.vms.iter().all(|vm| {
-        vm.cpu.as_ref().is_none_or(wish)
-            && vm.memory_bandwidth.as_ref().is_none_or(wish)
-            && vm.memory.as_ref().is_none_or(memory)
-    }) && proposal.device_bandwidth.iter().all(|(_, bandwidth)| wish(bandwidth))
 }

@@ -4,6 +4,7 @@ mod bound;
 mod clairvoyant;
 mod compare;
 mod digest;
+mod explain;
 pub mod fit;
 mod limit_cycle;
 pub mod measure;
@@ -19,6 +20,7 @@ pub mod train;
 pub use bound::{Bound, Target, bound};
 pub use compare::{Comparison, Decisions, Difference, Row, Spread, Summary, compare};
 pub use digest::{Digest, Timings};
+pub use explain::{Explained, explain};
 pub use record::{Note, Record, Track};
 pub use report::{bench_html, html, scenario_html, training_html};
 pub use run::{Run, RunError, RunResult};
@@ -28,4 +30,5 @@ pub use scenario::{
 };
 
 /// The policies that the demo compares, in the order of reports; [`bench::policies`] has all of them.
-pub const POLICIES: [&str; 5] = ["static", "reservation", "proportional", "reactive", "clairvoyant"];
+pub const POLICIES: [&str; 6] =
+    ["static", "reservation", "proportional", "reactive", "learned", "clairvoyant"];

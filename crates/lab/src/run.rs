@@ -4,9 +4,9 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use halcyon_control::{Config, Cycle, CycleError, Outcome, Stopwatch};
-use halcyon_hal::MemoryJournal;
+use halcyon_hal::{MemoryJournal, Observe};
 use halcyon_model::{DeviceId, LinkId, Violations, VmId, VmSpec};
-use halcyon_policy::{Policy, Reactive};
+use halcyon_policy::{Explanation, Policy, Reactive};
 use halcyon_sim::{Score, SimHost};
 
 use crate::bound::{LONGEST_BOUND, bound};
@@ -181,6 +181,12 @@ impl Run {
             record.plan(now, outcome.plan.as_ref(), &outcome.events, &|text| names.replace(text));
         }
         Ok(outcome)
+    }
+
+    /// Why the plan of the last step's outcome changes what it changes.
+    #[must_use]
+    pub fn explain(&self, outcome: &Outcome) -> Vec<Explanation> {
+        self.cycle.explain(&self.host.inventory(), outcome)
     }
 
     /// How the run did so far.

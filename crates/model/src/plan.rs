@@ -48,6 +48,17 @@ impl Plan {
         &self.target
     }
 
+    /// What was held when it was made: what is held at its end, with its changes undone.
+    #[must_use]
+    pub fn start(&self) -> Assignment {
+        let mut held = self.target.clone();
+        for change in self.changes.iter().rev() {
+            // What was approved leads from there to its end, and so back.
+            let _ = held.apply(&change.step.inverse());
+        }
+        held
+    }
+
     /// Its changes, in order.
     #[must_use]
     pub fn changes(&self) -> &[Change] {

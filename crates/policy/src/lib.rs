@@ -1,9 +1,12 @@
 //! What to do with a host: features in, proposal out. Nothing here touches a machine.
+pub mod allocate;
 mod autopilot;
 mod balloon;
 mod cache;
 mod clite;
 mod common;
+mod decision;
+pub mod explain;
 pub mod features;
 mod fixed;
 mod heracles;
@@ -22,8 +25,14 @@ mod trend;
 mod turn;
 mod ucp;
 
+pub use allocate::{
+    AllocateError, Allocation, Allocator, DeviceAllocation, Holds, Measured, SystemState, VmAllocation,
+    VmData, allocate_resources,
+};
 pub use autopilot::{Autopilot, AutopilotTuning, ByObjective, Statistic};
 pub use clite::{Clite, CliteTuning, GaussianProcess, Search, expected_improvement};
+pub use decision::{Allowance, Decider, Decision, Fallback};
+pub use explain::Explanation;
 pub use features::Features;
 pub use fixed::{Proportional, Reservation, Static};
 pub use heracles::{Heracles, HeraclesTuning};
@@ -41,7 +50,7 @@ pub use trend::{Day, Span, Trend};
 pub use ucp::{Ucp, UcpTuning};
 
 use halcyon_model::profile::{Application, Profiles};
-use halcyon_model::{Families, Proposal, Snapshot, World};
+use halcyon_model::{Families, Plan, Proposal, Snapshot, World};
 
 /// What a policy sees.
 #[derive(Debug, Clone, Copy)]
@@ -77,6 +86,12 @@ pub trait Policy {
     /// Why the last answer is better not used, if the policy itself has doubts.
     fn doubt(&self) -> Option<Doubt> {
         None
+    }
+
+    /// Why a plan that came of the last answer changes what it changes, change by change; `view` is what
+    /// was answered. Policies that do not tell what they knew leave it at the plan's own reasons.
+    fn explain(&self, view: &View<'_>, plan: &Plan) -> Vec<Explanation> {
+        explain::explain(view, plan, explain::Known::default())
     }
 }
 

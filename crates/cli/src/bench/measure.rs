@@ -10,12 +10,12 @@ use halcyon_lab::bench::{self, Entry};
 use halcyon_lab::measure::{self, SHORTEST_FORECAST};
 use halcyon_lab::{Draw, Scenario};
 use halcyon_model::describe::parse_host;
-use halcyon_policy::learned::embedded_network;
 use halcyon_sim::trace::{self, Selection, TraceSet};
 use serde::Serialize;
 
 use super::{INTERRUPTED, USAGE, setup};
 use crate::demo::{WallClock, print, stop_on_interrupt};
+use crate::weights;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Measure {
@@ -41,8 +41,11 @@ pub(super) struct ForecastArgs {
     /// Scenarios drawn from each trace, each with other VMs of it
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=1000))]
     scenarios: u32,
+    /// Weights to judge, as `halcyon train` writes them; those that come with Halcyon if left out
+    #[arg(long, value_name = "FILE")]
+    model: Option<PathBuf>,
     /// Threads; as many as there are cores if left out. The result does not depend on it
-    #[arg(long, value_name = "J", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(short, long, value_name = "J", value_parser = clap::value_parser!(u16).range(1..=1024))]
     jobs: Option<u16>,
     /// Print JSON instead of the table
     #[arg(long)]
@@ -137,7 +140,7 @@ fn recovery(args: &RecoveryArgs) -> Result<ExitCode> {
 const TUNING: u64 = 6;
 
 fn forecasts(args: &ForecastArgs) -> Result<ExitCode> {
-    let network = embedded_network()?;
+    let network = weights::read(args.model.as_deref())?;
     let hours = args.hours.unwrap_or(Duration::from_secs(3600));
     if hours < SHORTEST_FORECAST {
         bail!(

@@ -2,7 +2,7 @@
 
 mod measure;
 mod memory;
-mod output;
+pub(crate) mod output;
 mod progress;
 mod setup;
 mod table;
@@ -14,9 +14,12 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use halcyon_lab::bench::{self, BuiltIn, Case, Detail, Memory, Plan, Policies, Report, Resource, Store};
+use halcyon_lab::bench::{
+    self, BuiltIn, Case, Detail, Memory, Plan, Policies, Report, Resource, Store, WithModel,
+};
 
 use crate::demo::{WallClock, print, stop_on_interrupt};
+use crate::weights;
 use setup::Chosen;
 
 /// Compare policies over many scenarios
@@ -55,6 +58,10 @@ pub(crate) struct Args {
     /// The policies, separated by commas; all that come with Halcyon if left out
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     policies: Vec<String>,
+    /// Weights for the policy `learned`, as `halcyon train` writes them; those that come with Halcyon if left
+    /// out
+    #[arg(long, value_name = "FILE", conflicts_with = "world_cmd")]
+    model: Option<PathBuf>,
     /// Leave out the clairvoyant, which takes longest; then no share of the gap is known
     #[arg(long)]
     no_clairvoyant: bool,
@@ -69,7 +76,7 @@ pub(crate) struct Args {
     #[arg(long)]
     by_resource: bool,
     /// Threads; as many as there are cores if left out. The result does not depend on it
-    #[arg(long, value_name = "J", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(short, long, value_name = "J", value_parser = clap::value_parser!(u16).range(1..=1024))]
     jobs: Option<u16>,
     /// Write the result as JSON; to standard output, instead of the table, if FILE is -
     #[arg(long, value_name = "FILE")]
@@ -83,9 +90,9 @@ pub(crate) struct Args {
 }
 
 /// Exit code for a mistake in the arguments, as clap has it.
-const USAGE: u8 = 2;
+pub(crate) const USAGE: u8 = 2;
 /// Exit code after Ctrl-C.
-const INTERRUPTED: u8 = 130;
+pub(crate) const INTERRUPTED: u8 = 130;
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     if let Some(measure) = &args.measure {
@@ -99,7 +106,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         }
     };
     output::check(args)?;
-    let chosen = Chosen { policies, entries: setup::entries(args)? };
+    let model = args.model.as_deref().map(|path| weights::read(Some(path))).transpose()?;
+    let chosen = Chosen { policies, entries: setup::entries(args)?, model };
     let store = match &args.state {
         Some(folder) => Some(Store::open(folder, &setup::program()?)?),
         None => None,
@@ -112,7 +120,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let memory = Memory { process_peak_rss_bytes: memory::peak_rss_bytes() };
     let report = Report::new(&measured.cases, memory);
     output::html(args, &report, measured.detail.as_ref())?;
-    let json = output::json(args, &report)?;
+    let json = output::json(args.json.as_deref(), &report)?;
     match json {
         Some(text) => print(&text)?,
         None => print(&table::render(&report, std::io::stdout().is_terminal()))?,
@@ -153,11 +161,13 @@ fn measure(
         }
         return Ok(cases.map(|cases| Measured { cases, detail: None }));
     }
+    let rest: &dyn Policies = mine.as_ref().map_or(&BuiltIn, |mine| mine);
+    let with_model = chosen.model.clone().map(|network| WithModel { network, rest });
     let plan = Plan {
         entries: &chosen.entries,
         policies: &chosen.policies,
         alone: if args.by_resource { &Resource::ALL } else { &[] },
-        make: mine.as_ref().map_or(&BuiltIn, |mine| mine as &dyn Policies),
+        make: with_model.as_ref().map_or(rest, |mine| mine),
         threads: setup::threads(args.jobs),
         store,
     };

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use halcyon_lab::bench::{Detail, Report};
+use serde::Serialize;
 
 use super::Args;
 use crate::demo::report::quoted;
@@ -11,7 +12,12 @@ use crate::demo::report::quoted;
 /// Says no before the long run if a file could not be written after it.
 pub(super) fn check(args: &Args) -> Result<()> {
     crate::demo::report::check(args.html.as_deref())?;
-    match &args.json {
+    check_json(args.json.as_deref())
+}
+
+/// The same for the JSON alone.
+pub(crate) fn check_json(path: Option<&Path>) -> Result<()> {
+    match path {
         Some(path) if !is_stdout(path) => beside(path).map(drop),
         _ => Ok(()),
     }
@@ -36,9 +42,9 @@ fn beside(path: &Path) -> Result<tempfile::NamedTempFile> {
 }
 
 /// Writes the JSON to its file, or gives it back for standard output.
-pub(super) fn json(args: &Args, report: &Report) -> Result<Option<String>> {
+pub(crate) fn json(path: Option<&Path>, report: &impl Serialize) -> Result<Option<String>> {
     use std::io::Write;
-    let Some(path) = &args.json else { return Ok(None) };
+    let Some(path) = path else { return Ok(None) };
     let text = serde_json::to_string_pretty(report).context("cannot write the result as JSON")? + "\n";
     if is_stdout(path) {
         return Ok(Some(text));

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 use halcyon_lab::Scenario;
 use halcyon_lab::bench::{self, Entry, WithCommand};
 use halcyon_lab::outside::{EXTERNAL, Limits, Outside};
+use halcyon_policy::Network;
 
 use super::Args;
 
@@ -14,6 +15,8 @@ use super::Args;
 pub(super) struct Chosen {
     pub(super) policies: Vec<String>,
     pub(super) entries: Vec<Entry>,
+    /// Weights for the learned policy, if not those that come with Halcyon.
+    pub(super) model: Option<Network>,
 }
 
 /// The policy that is a command, if there is one.

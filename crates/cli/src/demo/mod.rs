@@ -50,8 +50,8 @@ pub(crate) struct Args {
     /// How many scenarios to draw, with seeds S, S+1, …
     #[arg(long, value_name = "K", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     scenarios: u32,
-    /// The policy to watch in the live view and to look at first in the report: `reactive` and the best, if
-    /// left out. One that is not among the five that the demo compares is compared with them
+    /// The policy to watch in the live view and to look at first in the report: `learned` and the best, if
+    /// left out. One that is not among the six that the demo compares is compared with them
     #[arg(long, value_name = "P", value_parser = PossibleValuesParser::new(bench::policies()))]
     policy: Option<String>,
     /// Mean CPU demand of all VMs, as a share of the host
@@ -69,7 +69,7 @@ pub(crate) struct Args {
 }
 
 /// The policy that is watched unless one is named.
-const WATCHED: &str = "reactive";
+const WATCHED: &str = "learned";
 
 /// Real time, for how long decisions take.
 #[derive(Debug)]

@@ -77,7 +77,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=10_000))]
     judged: Option<u32>,
     /// Threads; as many as there are cores if left out. The result does not depend on it
-    #[arg(short = 'j', long, value_name = "J", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(short, long, value_name = "J", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
 }
 

@@ -8,13 +8,12 @@ use halcyon_lab::Scenario;
 use halcyon_lab::train::{
     Course, Exam, Imitation, Lessons, Recipe, Recordings, Reinforcement, Stage, Standard,
 };
-use halcyon_policy::learned::{OUTPUTS, embedded_network};
-use halcyon_policy::network::MOST_FILE_BYTES;
-use halcyon_policy::{Features, Network};
+use halcyon_policy::Network;
 use serde::{Deserialize, Serialize};
 
 use super::Args;
 use crate::demo::report::quoted;
+use crate::weights;
 
 /// All that a training needs.
 pub(super) struct Prepared {
@@ -73,7 +72,7 @@ pub(super) fn prepare(args: &Args) -> Result<Prepared> {
         let teaching = teaching(&recipe, Box::new(Standard), &Source::Standard);
         return Ok(Prepared { recipe, origin: None, teaching });
     }
-    let origin = origin(args.model.as_deref())?;
+    let origin = weights::read(args.model.as_deref())?;
     let (files, scenarios) = read_all(&args.from)?;
     let mut stage = stage(args, from_weights());
     let lessons = recordings(scenarios, stage.length, &args.from)?;
@@ -196,31 +195,12 @@ fn command(recipe: &Recipe, source: &Source) -> String {
     words.join(" ")
 }
 
-/// The weights to go on from.
-fn origin(path: Option<&Path>) -> Result<Network> {
-    let Some(path) = path else {
-        return embedded_network().context("the weights that come with Halcyon");
-    };
-    let tried = || format!("cannot go on from {}", path.display());
-    let bytes = read(path, MOST_FILE_BYTES as u64)?;
-    let network = Network::parse(&bytes).with_context(tried)?;
-    let network = network.made_for(&Features::digest()).with_context(tried)?;
-    let shape = network.shape();
-    if (shape.features, shape.host, shape.outputs) != (Features::PER_VM, Features::HOST, OUTPUTS) {
-        bail!(
-            "cannot go on from {}: it has other inputs or outputs than the policy `learned`",
-            path.display()
-        );
-    }
-    Ok(network)
-}
-
 /// Scenarios of files, in their order.
 fn read_all(paths: &[PathBuf]) -> Result<(Vec<File>, Vec<Scenario>)> {
     let mut files = Vec::new();
     let mut scenarios = Vec::new();
     for path in paths {
-        let bytes = read(path, halcyon_lab::MOST_SCENARIO_BYTES)?;
+        let bytes = weights::read_whole(path, halcyon_lab::MOST_SCENARIO_BYTES)?;
         let text = std::str::from_utf8(&bytes).ok().with_context(|| {
             format!(
                 "{} is no scenario: it is not UTF-8 text; name files of `halcyon scenario new`",
@@ -238,19 +218,6 @@ fn recordings(scenarios: Vec<Scenario>, length: Duration, paths: &[PathBuf]) -> 
         let name = paths.get(place).map_or_else(String::new, |path| path.display().to_string());
         anyhow::anyhow!("cannot learn from {name}: {error}")
     })
-}
-
-/// A file, and not more of it than it can have.
-fn read(path: &Path, most: u64) -> Result<Vec<u8>> {
-    use std::io::Read;
-    let tried = || format!("cannot read {}", path.display());
-    let mut bytes = Vec::new();
-    let file = std::fs::File::open(path).with_context(tried)?;
-    file.take(most + 1).read_to_end(&mut bytes).with_context(tried)?;
-    if bytes.len() as u64 > most {
-        bail!("{} has more than {most} bytes; it is something else", path.display());
-    }
-    Ok(bytes)
 }
 
 fn absolute(path: &Path) -> Result<PathBuf> {

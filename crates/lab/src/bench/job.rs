@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use halcyon_control::Stopwatch;
-use halcyon_policy::{NAMES, Policy};
+use halcyon_policy::{Learned, NAMES, Network, Policy};
 
 use super::run::BenchError;
 use crate::clairvoyant::policy_by_name;
@@ -43,7 +43,7 @@ pub trait Policies: Sync {
 /// The names of the policies that come with Halcyon, in the order of reports.
 #[must_use]
 pub fn policies() -> Vec<&'static str> {
-    NAMES.into_iter().chain(["learned", "clairvoyant"]).collect()
+    NAMES.into_iter().chain([LEARNED, "clairvoyant"]).collect()
 }
 
 /// The policies that come with Halcyon.
@@ -59,6 +59,32 @@ impl Policies for BuiltIn {
 
     fn is_fixed(&self, _: &str) -> bool {
         true
+    }
+}
+
+/// Other weights for the policy `learned`; all else is as the rest have it.
+pub struct WithModel<'a> {
+    /// The weights.
+    pub network: Network,
+    /// Who makes the others.
+    pub rest: &'a dyn Policies,
+}
+
+/// The name of the policy that has weights.
+const LEARNED: &str = "learned";
+
+impl Policies for WithModel<'_> {
+    fn make(&self, name: &str, scenario: &Scenario, stop: &AtomicBool) -> Result<Chosen, Refusal> {
+        if name != LEARNED {
+            return self.rest.make(name, scenario, stop);
+        }
+        let learned: Box<dyn Policy + Send> = Box::new(Learned::new(self.network.clone()));
+        Ok(learned.into())
+    }
+
+    /// Results that are kept do not say of which weights they are.
+    fn is_fixed(&self, name: &str) -> bool {
+        name != LEARNED && self.rest.is_fixed(name)
     }
 }
 

@@ -15,7 +15,7 @@ mod set;
 mod store;
 
 pub use detail::{Detail, detail, telling};
-pub use job::{BuiltIn, Chosen, Policies, Refusal, policies};
+pub use job::{BuiltIn, Chosen, Policies, Refusal, WithModel, policies};
 pub use outside::{WithCommand, world};
 pub use report::{Memory, Report, ResourceRow, RunRow, ScenarioRow};
 pub use resource::Resource;

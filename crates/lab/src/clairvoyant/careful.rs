@@ -1,5 +1,5 @@
-//! The learned policy, made to believe that no change costs less than is typical: where changes cost
-//! little, it makes more of them than pay.
+//! The learned policy, made to believe that no change costs less than is typical, or than a multiple of it:
+//! where changes cost little, it makes more of them than pay.
 
 use halcyon_model::describe::typical;
 use halcyon_model::{Capabilities, ChangeKind, Control, Proposal, World};
@@ -11,13 +11,14 @@ pub(super) struct Careful {
 }
 
 impl Careful {
-    pub(super) fn new(inner: Box<dyn Policy + Send>, capabilities: &Capabilities) -> Self {
-        Self { inner, believed: believed(capabilities) }
+    pub(super) fn new(inner: Box<dyn Policy + Send>, capabilities: &Capabilities, times: u32) -> Self {
+        Self { inner, believed: believed(capabilities, times) }
     }
 
     /// Whether it believes something else than what is so.
-    pub(super) fn differs(capabilities: &Capabilities) -> bool {
-        ChangeKind::ALL.into_iter().any(|kind| believed(capabilities).get(kind) != capabilities.get(kind))
+    pub(super) fn differs(capabilities: &Capabilities, times: u32) -> bool {
+        let believed = believed(capabilities, times);
+        ChangeKind::ALL.into_iter().any(|kind| believed.get(kind) != capabilities.get(kind))
     }
 }
 
@@ -36,13 +37,13 @@ impl Policy for Careful {
     }
 }
 
-fn believed(capabilities: &Capabilities) -> Capabilities {
+fn believed(capabilities: &Capabilities, times: u32) -> Capabilities {
     let typical = typical();
     ChangeKind::ALL.into_iter().fold(capabilities.clone(), |all, kind| {
         let dearer = |is: &Control, typical: &Control| Control {
-            latency: is.latency.max(typical.latency),
-            interruption: is.interruption.max(typical.interruption),
-            cost_s: is.cost_s.max(typical.cost_s),
+            latency: is.latency.max(typical.latency * times),
+            interruption: is.interruption.max(typical.interruption * times),
+            cost_s: is.cost_s.max(typical.cost_s * f64::from(times)),
             ..*is
         };
         let control = capabilities.get(kind).zip(typical.get(kind)).map(|(is, usual)| dearer(is, usual));

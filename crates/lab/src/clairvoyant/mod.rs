@@ -71,12 +71,16 @@ pub(crate) fn policy_by_name(
     if name == "clairvoyant" { Some(Box::new(Clairvoyant(best(scenario, stop)))) } else { by_name(name) }
 }
 
+/// How much dearer than is typical the learned policy is made to believe changes are.
+const CARE: [u32; 2] = [1, 4];
+
 /// Somebody who could be the best.
 #[derive(Clone, Copy)]
 enum Candidate {
     Knowing(Manner),
     Named(&'static str),
-    Careful,
+    /// With costs of at least so many times what is typical.
+    Careful(u32),
 }
 
 /// Tries candidates, and remembers the best of them.
@@ -110,8 +114,8 @@ fn best(scenario: &Scenario, stop: &AtomicBool) -> Box<dyn Policy + Send> {
     for name in NAMES.into_iter().chain(["learned"]) {
         trials.attempt(Candidate::Named(name));
     }
-    if Careful::differs(&scenario.capabilities) {
-        trials.attempt(Candidate::Careful);
+    for times in CARE.into_iter().filter(|times| Careful::differs(&scenario.capabilities, *times)) {
+        trials.attempt(Candidate::Careful(times));
     }
     let chosen = trials.best.as_ref().and_then(|(_, candidate)| trials.make(*candidate));
     chosen.unwrap_or_else(|| Box::new(Reactive::default()))
@@ -124,8 +128,8 @@ impl Trials<'_> {
                 Some(Box::new(Knowing::new(Arc::clone(&self.future), manner)) as Box<dyn Policy + Send>)
             }
             Candidate::Named(name) => by_name(name),
-            Candidate::Careful => {
-                let careful = |learned| Box::new(Careful::new(learned, &self.scenario.capabilities));
+            Candidate::Careful(times) => {
+                let careful = |learned| Box::new(Careful::new(learned, &self.scenario.capabilities, times));
                 by_name("learned").map(|learned| careful(learned) as Box<dyn Policy + Send>)
             }
         }

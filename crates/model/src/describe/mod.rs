@@ -21,6 +21,7 @@ mod vms;
 pub use application::{parse_application, write_application};
 pub use changes::typical;
 pub use host::{Host, parse_host};
+pub use names::{NAME_RULE, is_name};
 pub use vms::{MOST_VMS, parse_vms};
 
 /// The longest text that is looked at, in bytes: room for [`MOST_VMS`] VMs of 800 bytes each. The worst

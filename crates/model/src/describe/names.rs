@@ -14,6 +14,8 @@ use super::text::Text;
 
 /// The most characters of a name.
 const MOST_CHARS: usize = 64;
+/// What a name is made of, as complaints say it.
+pub const NAME_RULE: &str = "a name has 1 to 64 characters out of a-z, A-Z, 0-9, `-`, `_`, `.` and `:`";
 /// The most names that a message lists as the ones to choose from.
 const MOST_CHOICES: usize = 8;
 
@@ -145,10 +147,12 @@ impl<'a> Names<'a> {
 
 /// Names appear on terminals, in logs and in paths; they are short and plain.
 pub(super) fn check_name(element: &Element<'_>, name: &Spanned<String>) -> Result<(), DescribeError> {
-    let text = name.get_ref();
+    element.ensure_at(name, is_name(name.get_ref()), || NAME_RULE.into())
+}
+
+/// Whether a text can be the name of a part of a host or of a VM; [`NAME_RULE`] says what can.
+#[must_use]
+pub fn is_name(text: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.:".contains(c);
-    let fits = !text.is_empty() && text.len() <= MOST_CHARS && text.chars().all(plain);
-    element.ensure_at(name, fits, || {
-        format!("a name has 1 to {MOST_CHARS} characters out of a-z, A-Z, 0-9, `-`, `_`, `.` and `:`")
-    })
+    !text.is_empty() && text.len() <= MOST_CHARS && text.chars().all(plain)
 }

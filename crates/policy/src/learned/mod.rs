@@ -11,7 +11,7 @@
 mod guard;
 mod heads;
 
-use halcyon_model::Proposal;
+use halcyon_model::{Plan, Proposal};
 
 pub use guard::{Doubt, Guard};
 pub use heads::{
@@ -19,6 +19,7 @@ pub use heads::{
     level, seen,
 };
 
+use crate::explain::{Explanation, Known, explain};
 use crate::features::Features;
 use crate::network::{Batch, Network, NetworkError, Scratch};
 use crate::planner::{Need, Planner, PlannerTuning};
@@ -112,5 +113,17 @@ impl Policy for Learned {
 
     fn doubt(&self) -> Option<Doubt> {
         self.doubt
+    }
+
+    fn explain(&self, view: &View<'_>, plan: &Plan) -> Vec<Explanation> {
+        // The features of the last decision are still there, so what the network said need not be kept.
+        let batch = Batch {
+            features: &self.features.per_vm,
+            host: &self.features.host,
+            socket: &self.features.socket,
+        };
+        let mut scratch = Scratch::default();
+        let outputs = self.network.forward(&batch, &mut scratch).unwrap_or_default();
+        explain(view, plan, Known { needs: &self.needs, outputs })
     }
 }

@@ -47,6 +47,9 @@ const REDRAW: Duration = Duration::from_millis(80);
 /// How long the simulation sleeps when nothing is due.
 const NAP: Duration = Duration::from_millis(2);
 
+/// How long an explanation stays on the screen before that of a later plan takes its place.
+const READ: Duration = Duration::from_secs(3);
+
 /// How long the last frame is left on the screen.
 const LINGER: Duration = Duration::from_millis(1500);
 
@@ -157,24 +160,27 @@ impl Drop for Screen {
     }
 }
 
-/// The newest scene that has not been drawn yet.
-struct Slot(Mutex<Option<Scene>>);
+/// The newest scene that has not been drawn yet, and whether plans are looked at.
+struct Slot {
+    scene: Mutex<Option<Scene>>,
+    asks_why: AtomicBool,
+}
 
 impl Slot {
     fn new(first: Scene) -> Self {
-        Self(Mutex::new(Some(first)))
+        Self { scene: Mutex::new(Some(first)), asks_why: AtomicBool::new(false) }
     }
 
     fn take(&self) -> Option<Scene> {
-        self.0.lock().ok().and_then(|mut slot| slot.take())
+        self.scene.lock().ok().and_then(|mut slot| slot.take())
     }
 
     fn is_taken(&self) -> bool {
-        self.0.lock().is_ok_and(|slot| slot.is_none())
+        self.scene.lock().is_ok_and(|slot| slot.is_none())
     }
 
     fn put(&self, scene: Scene) {
-        if let Ok(mut slot) = self.0.lock() {
+        if let Ok(mut slot) = self.scene.lock() {
             *slot = Some(scene);
         }
     }
@@ -189,6 +195,7 @@ fn simulate(
     stopwatch: &(dyn Stopwatch + Sync),
 ) -> Result<Stage, RunError> {
     let mut shown = stopwatch.elapsed();
+    let mut explained: Option<Duration> = None;
     loop {
         let acted = match actions.try_recv() {
             Ok(action) => act(&mut pace, action),
@@ -198,7 +205,10 @@ fn simulate(
         let now = stopwatch.elapsed();
         let ticked = !stage.is_over() && pace.is_due(now);
         if ticked {
-            stage.tick(stopwatch)?;
+            let read = explained.is_none_or(|at| now >= at + READ);
+            if stage.tick(stopwatch, read && slot.asks_why.load(Ordering::Relaxed))? {
+                explained = Some(now);
+            }
         }
         if acted || stage.is_over() || now >= shown + REDRAW / 2 && slot.is_taken() {
             slot.put(stage.scene(pace.tempo()));
@@ -279,7 +289,7 @@ fn look(
         match keys(&scene, &mut view, theme, area, actions)? {
             Action::Leave => return Ok(Seen::Enough),
             Action::Interrupt => return Ok(Seen::Interrupted),
-            _ => {}
+            _ => slot.asks_why.store(view.asks_why(), Ordering::Relaxed),
         }
     }
 }

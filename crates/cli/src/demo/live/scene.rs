@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use halcyon_lab::Explained;
 use halcyon_model::{HostTime, LinkSetting, Objective};
 
 /// A figure under the policy that is watched and under the static assignment.
@@ -122,5 +123,7 @@ pub(super) struct Scene {
     pub(super) notes: Vec<Arc<Note>>,
     /// Changes of CPU and bandwidth shares per simulated second, too many to be noted.
     pub(super) shares_per_s: f64,
+    /// The last plan that was explained.
+    pub(super) why: Option<Arc<Explained>>,
     pub(super) curve: Arc<Vec<Point>>,
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use halcyon_control::{Outcome, Stopwatch};
 use halcyon_hal::StepState;
-use halcyon_lab::{Run, RunError, Scenario};
+use halcyon_lab::{Explained, Run, RunError, Scenario};
 use halcyon_model::{Assignment, ChangeKind, Holding, HostTime, Objective, Plan, VmId, VmSpec};
 use halcyon_sim::{SimHost, VmState};
 
@@ -39,6 +39,7 @@ pub(super) struct Stage {
     shares: u64,
     shares_per_s: f64,
     curve: Arc<Vec<Point>>,
+    why: Option<Arc<Explained>>,
 }
 
 impl Stage {
@@ -63,6 +64,7 @@ impl Stage {
             shares: 0,
             shares_per_s: 0.0,
             curve: Arc::default(),
+            why: None,
         })
     }
 
@@ -75,9 +77,13 @@ impl Stage {
         vec![self.watched, self.fixed]
     }
 
-    /// Lets one step of time pass in both runs.
-    pub(super) fn tick(&mut self, stopwatch: &dyn Stopwatch) -> Result<(), RunError> {
+    /// Lets one step of time pass in both runs. If asked why, explains the plan that was made in it; tells
+    /// whether there was one.
+    pub(super) fn tick(&mut self, stopwatch: &dyn Stopwatch, asked: bool) -> Result<bool, RunError> {
         let outcome = self.watched.tick(stopwatch)?;
+        let explained = asked.then(|| Explained::of(&self.watched, &outcome)).flatten();
+        let told = explained.is_some();
+        self.why = explained.map(Arc::new).or(self.why.take());
         self.fixed.tick(stopwatch)?;
         self.recent.add(self.watched.host());
         self.take_notes(&outcome);
@@ -86,7 +92,7 @@ impl Stage {
             self.window_end += self.window;
             self.close_window(now);
         }
-        Ok(())
+        Ok(told)
     }
 
     #[allow(clippy::cast_precision_loss)]
@@ -146,6 +152,7 @@ impl Stage {
             notes: self.notes.iter().rev().cloned().collect(),
             shares_per_s: self.shares_per_s,
             curve: Arc::clone(&self.curve),
+            why: self.why.clone(),
         };
         self.recent.restart(host, means);
         scene

@@ -42,10 +42,22 @@ fn scene(vms: usize) -> Scene {
     let mut stage = Stage::new(&scenario(vms, 20), "reactive", false, &AtomicBool::new(false)).unwrap();
     let tempo = Tempo { speed: 360.0, paused: false };
     for step in 0..600 {
-        stage.tick(&Still).unwrap();
+        stage.tick(&Still, false).unwrap();
         if step == 570 {
             let _ = stage.scene(tempo);
         }
+    }
+    stage.scene(tempo)
+}
+
+/// The scene after the first plan in the third minute of the learned policy was explained.
+fn explained() -> Scene {
+    let mut stage = Stage::new(&scenario(8, 5), "learned", false, &AtomicBool::new(false)).unwrap();
+    (0..120).for_each(|_| assert!(!stage.tick(&Still, false).unwrap(), "nobody asked"));
+    let tempo = Tempo { speed: 1.0, paused: true };
+    assert_eq!(stage.scene(tempo).why, None);
+    while !stage.tick(&Still, true).unwrap() {
+        assert!(!stage.is_over(), "nothing changed");
     }
     stage.scene(tempo)
 }
@@ -72,8 +84,29 @@ fn a_large_terminal_shows_everything() {
 }
 
 #[test]
+fn a_plan_is_explained_when_asked_for() {
+    let view = View { focus: Panel::Why, ..View::default() };
+    let mut scene = explained();
+    insta::assert_snapshot!(terminal(&scene, &view, true, 80, 24).backend());
+    scene.why = None;
+    let drawn = terminal(&scene, &view, true, 80, 24).backend().to_string();
+    assert!(drawn.contains("the next plan will be explained here; space goes on"), "{drawn}");
+}
+
+#[test]
+fn explanations_stay_as_they_are_until_asked_for_again() {
+    let mut stage = Stage::new(&scenario(8, 5), "reactive", false, &AtomicBool::new(false)).unwrap();
+    let tempo = Tempo { speed: 1.0, paused: false };
+    while !stage.tick(&Still, true).unwrap() {}
+    let why = stage.scene(tempo).why;
+    assert!(why.as_ref().is_some_and(|why| !why.changes.is_empty() && why.fallback.is_none()));
+    (0..60).for_each(|_| assert!(!stage.tick(&Still, false).unwrap()));
+    assert_eq!(stage.scene(tempo).why, why);
+}
+
+#[test]
 fn every_size_is_drawn_in_every_view() {
-    let scene = scene(4);
+    let scene = Scene { why: explained().why, ..scene(4) };
     for focus in Panel::ALL {
         for help in [false, true] {
             let view = View { focus, help, ..View::default() };
@@ -117,14 +150,14 @@ fn the_worst_vm_comes_first_when_asked_for() {
 }
 
 #[test]
-fn watching_changes_nothing() {
+fn watching_and_asking_why_changes_nothing() {
     let scenario = scenario(8, 5);
-    let mut stage = Stage::new(&scenario, "reactive", false, &AtomicBool::new(false)).unwrap();
+    let mut stage = Stage::new(&scenario, "learned", false, &AtomicBool::new(false)).unwrap();
     for _ in 0..100 {
-        stage.tick(&Still).unwrap();
+        stage.tick(&Still, true).unwrap();
         stage.scene(Tempo { speed: 1.0, paused: false });
     }
-    let mut unwatched = Run::new(&scenario, "reactive", false).unwrap();
+    let mut unwatched = Run::new(&scenario, "learned", false).unwrap();
     let mut watched = stage.into_runs().swap_remove(0);
     for run in [&mut watched, &mut unwatched] {
         while !run.is_over() {
@@ -151,7 +184,11 @@ fn keys_do_what_the_help_says() {
     assert_eq!(view.focus, Panel::Host);
     press(&mut view, KeyCode::BackTab);
     press(&mut view, KeyCode::BackTab);
-    assert_eq!(view.focus, Panel::Utility);
+    assert!(view.asks_why());
+    press(&mut view, KeyCode::Char('e'));
+    assert_eq!(view.focus, Panel::Vms);
+    press(&mut view, KeyCode::Char('e'));
+    assert_eq!(view.focus, Panel::Why);
     let interrupt = KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL);
     assert_eq!(view.key(interrupt, |_| Extent::default()), Action::Interrupt);
 }

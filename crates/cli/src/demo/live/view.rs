@@ -10,10 +10,12 @@ pub(super) enum Panel {
     Host,
     Changes,
     Utility,
+    /// Why a plan changes what it changes; shown only while it is looked at.
+    Why,
 }
 
 impl Panel {
-    pub(super) const ALL: [Self; 4] = [Self::Vms, Self::Host, Self::Changes, Self::Utility];
+    pub(super) const ALL: [Self; 5] = [Self::Vms, Self::Host, Self::Changes, Self::Utility, Self::Why];
 
     pub(super) const fn title(self) -> &'static str {
         match self {
@@ -21,6 +23,7 @@ impl Panel {
             Self::Host => "Host",
             Self::Changes => "Changes",
             Self::Utility => "Utility",
+            Self::Why => "Why",
         }
     }
 
@@ -101,11 +104,21 @@ impl View {
             KeyCode::Char('-' | '_') => return Action::Slower,
             KeyCode::Char('?' | 'h') => self.help = true,
             KeyCode::Char('s') => self.turn_order(),
+            KeyCode::Char('e') => self.turn_why(),
             KeyCode::Tab => self.focus = self.focus.turn(1),
             KeyCode::BackTab => self.focus = self.focus.turn(Panel::ALL.len() - 1),
             code => self.scroll(code, extent(self.focus)),
         }
         Action::Look
+    }
+
+    /// Whether plans are to be explained.
+    pub(super) fn asks_why(&self) -> bool {
+        self.focus == Panel::Why
+    }
+
+    fn turn_why(&mut self) {
+        self.focus = if self.asks_why() { Panel::default() } else { Panel::Why };
     }
 
     fn turn_order(&mut self) {

@@ -118,13 +118,14 @@ fn apart<'a>(mut left: Vec<Span<'a>>, right: Vec<Span<'a>>, width: usize) -> Lin
 }
 
 pub(super) fn keys(frame: &Frame<'_>, area: Rect, buffer: &mut Buffer) {
-    const KEYS: [(&str, &str); 7] = [
+    const KEYS: [(&str, &str); 8] = [
         ("q", "to the table"),
         ("space", "pause"),
         ("+ -", "speed"),
         ("s", "sort"),
         ("↑ ↓", "scroll"),
         ("Tab", "panel"),
+        ("e", "why"),
         ("?", "help"),
     ];
     let mut spans = Vec::new();

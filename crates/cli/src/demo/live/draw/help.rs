@@ -11,12 +11,13 @@ use super::{Frame, inner, lines};
 
 const WIDTH: u16 = 70;
 
-const KEYS: [(&str, &str); 8] = [
+const KEYS: [(&str, &str); 9] = [
     ("q  Esc", "run the rest at full speed and print the table"),
     ("space", "pause, go on"),
     ("+  -", "twice as fast, half as fast"),
     ("s", "VMs by id, or the worst first"),
     ("Tab", "next panel"),
+    ("e", "why a plan changes what it changes; again: the VMs"),
     ("↑ ↓  PgUp PgDn", "scroll the panel; Home and End too"),
     ("?", "this help; any key closes it"),
     ("Ctrl-C", "leave at once"),

@@ -9,6 +9,7 @@ mod places;
 mod theme;
 mod utility;
 mod vms;
+mod why;
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -43,6 +44,7 @@ impl Frame<'_> {
             Panel::Host => Extent { rows: self.scene.host_rows.len(), page: height },
             Panel::Changes => Extent { rows: self.scene.notes.len(), page: height },
             Panel::Utility => Extent::default(),
+            Panel::Why => Extent { rows: why::rows(self.scene), page: height },
         }
     }
 
@@ -72,6 +74,7 @@ impl Frame<'_> {
             Panel::Host => host::draw(self, top, inside, buffer),
             Panel::Changes => changes::draw(self, top, inside, buffer),
             Panel::Utility => utility::draw(self, inside, buffer),
+            Panel::Why => why::draw(self, top, inside, buffer),
         }
     }
 
@@ -81,6 +84,7 @@ impl Frame<'_> {
             Panel::Vms => vms::remark(self),
             Panel::Changes => changes::remark(self),
             Panel::Utility => utility::remark(self),
+            Panel::Why => why::remark(self.scene),
             Panel::Host => String::new(),
         };
         let hidden = extent.rows > extent.page && panel != Panel::Changes;

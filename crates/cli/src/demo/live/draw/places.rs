@@ -1,5 +1,5 @@
 //! Where everything stands: four panels side by side where there is room, else the focused one above
-//! two small ones, else the focused one alone.
+//! two small ones, else the focused one alone. Explanations are always alone.
 
 use ratatui::layout::Rect;
 
@@ -33,7 +33,10 @@ impl Places {
         let keys_height = u16::from(screen.height >= 10);
         let (header, rest) = split_top(screen, header_height);
         let (body, keys) = split_top(rest, rest.height - keys_height.min(rest.height));
-        let panels = if screen.width >= WIDE.0 && screen.height >= WIDE.1 {
+        // An explanation has long lines and many of them.
+        let panels = if focus == Panel::Why && body.height >= 3 {
+            vec![(focus, body)]
+        } else if screen.width >= WIDE.0 && screen.height >= WIDE.1 {
             wide(body)
         } else if screen.height >= TALL {
             stacked(body, focus)
@@ -68,7 +71,7 @@ fn stacked(body: Rect, focus: Panel) -> Vec<(Panel, Rect)> {
     let mut panels = vec![(focus, above)];
     match focus {
         Panel::Changes => panels.push((Panel::Utility, below)),
-        Panel::Utility => panels.push((Panel::Changes, below)),
+        Panel::Utility | Panel::Why => panels.push((Panel::Changes, below)),
         Panel::Vms | Panel::Host => panels.extend([(Panel::Utility, left), (Panel::Changes, right)]),
     }
     panels
