@@ -11,6 +11,7 @@ use crate::ids::{DeviceId, LinkId, NodeId, SocketId, VmId};
 use crate::step::Step;
 use crate::topology::{DeviceClass, LinkSetting};
 use crate::units::{Bandwidth, MilliCpu};
+use crate::vm::VmSpec;
 use crate::world::World;
 
 const CLASSES: usize = DeviceClass::ALL.len();
@@ -50,6 +51,20 @@ pub struct Ledger<'a> {
     gpu_slots: Vec<usize>,
 }
 
+/// Memory, devices of each class, and GPU slices of a VM.
+fn of_vm(vm: &VmSpec) -> [Account; PER_VM] {
+    let memory = Account::between(amount(vm.memory.reservation.get()), vm.memory.limit.get());
+    let slices = Account::between(i128::from(vm.gpu_slices.reservation), u64::from(vm.gpu_slices.limit));
+    let mut accounts = [memory; PER_VM];
+    for (class, _) in DeviceClass::ALL {
+        let count = vm.wish(class).map_or_else(Default::default, |wish| wish.count);
+        accounts[1 + class as usize] =
+            Account::between(i128::from(count.reservation), u64::from(count.limit));
+    }
+    accounts[1 + CLASSES] = slices;
+    accounts
+}
+
 /// Wide enough that no sum of amounts, however hostile, overflows.
 fn amount(raw: u64) -> i128 {
     i128::from(raw)
@@ -70,6 +85,7 @@ impl<'a> Ledger<'a> {
         let fabric = topology.fabric();
         let up_to = Account::up_to;
         let accounts = &mut self.accounts;
+        accounts.reserve(vms.len() * PER_VM + fabric.links.len() + fabric.pools.len());
         accounts.extend(topology.sockets().iter().map(|socket| up_to(socket.cpu().get())));
         accounts.extend(
             topology.sockets().iter().map(|socket| up_to(topology.memory_bandwidth(socket.id).get())),
@@ -78,15 +94,7 @@ impl<'a> Ledger<'a> {
         // A link's account has no fixed capacity: its setting is posted like a taking, below zero.
         accounts.extend(fabric.links.iter().map(|_| up_to(0)));
         accounts.extend(fabric.pools.iter().map(|pool| up_to(u64::from(pool.lanes))));
-        for vm in vms {
-            let between = |least: u64, most: u64| Account::between(amount(least), most);
-            accounts.push(between(vm.memory.reservation.get(), vm.memory.limit.get()));
-            for (class, _) in DeviceClass::ALL {
-                let count = vm.wish(class).map_or_else(Default::default, |wish| wish.count);
-                accounts.push(between(u64::from(count.reservation), u64::from(count.limit)));
-            }
-            accounts.push(between(u64::from(vm.gpu_slices.reservation), u64::from(vm.gpu_slices.limit)));
-        }
+        vms.iter().for_each(|vm| accounts.extend_from_slice(&of_vm(vm)));
         for gpu in topology.gpus() {
             self.gpu_slots.push(self.accounts.len());
             self.accounts.extend((0..gpu.slices).map(|_| up_to(1)));
@@ -94,6 +102,13 @@ impl<'a> Ledger<'a> {
     }
 
     fn carry_forward(&mut self, held: &Assignment) {
+        let mut accounts = std::mem::take(&mut self.accounts);
+        let mut post = |list: &mut Vec<(usize, i128)>| {
+            for (account, change) in list.drain(..) {
+                accounts[account].high += change;
+                accounts[account].low += change;
+            }
+        };
         let mut postings = self.blank();
         for holding in &held.holdings {
             postings.cpu(holding.socket, holding.cpu, 1);
@@ -101,6 +116,7 @@ impl<'a> Ledger<'a> {
             for (node, size) in &holding.memory {
                 postings.memory(holding.vm, *node, amount(size.get()));
             }
+            post(&mut postings.list);
         }
         for (index, holding) in held.devices.iter().enumerate() {
             if let Some(owner) = holding.owner {
@@ -113,10 +129,8 @@ impl<'a> Ledger<'a> {
         for instance in &held.gpu_instances {
             postings.instance(instance, 1);
         }
-        for (account, change) in postings.list {
-            self.accounts[account].high += change;
-            self.accounts[account].low += change;
-        }
+        post(&mut postings.list);
+        self.accounts = accounts;
     }
 
     fn blank(&self) -> Postings<'_> {

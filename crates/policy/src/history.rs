@@ -44,20 +44,30 @@ impl Window {
     #[allow(clippy::cast_possible_truncation)]
     fn push(&mut self, value: f64) {
         let (place, value) = (self.next as u8, value as f32);
-        let mut kept = self.len;
+        // Equals stand in the order in which they came. The new one comes last of its equals, and the
+        // oldest, which goes, first; so their ranks are found without a look at the order.
+        let mut rank = self.count(|held| held <= key(value));
         if self.len == KEPT {
-            // The oldest goes.
-            let gone = self.order.iter().position(|held| *held == place).unwrap_or(KEPT - 1);
-            self.order.copy_within(gone + 1.., gone);
-            kept -= 1;
+            let oldest = key(self.values[self.next]);
+            let gone = self.count(|held| held < oldest);
+            rank -= usize::from(oldest <= key(value));
+            if gone <= rank {
+                self.order.copy_within(gone + 1..=rank, gone);
+            } else {
+                self.order.copy_within(rank..gone, rank + 1);
+            }
+        } else {
+            self.order.copy_within(rank..self.len, rank + 1);
+            self.len += 1;
         }
-        let key_of = |held: &u8| key(self.values[usize::from(*held) % KEPT]);
-        let rank = self.order[..kept].partition_point(|held| key_of(held) <= key(value));
-        self.order.copy_within(rank..kept, rank + 1);
         self.order[rank] = place;
         self.values[self.next] = value;
         self.next = (self.next + 1) % KEPT;
-        self.len = kept + 1;
+    }
+
+    /// How many values have a key of which `is` holds.
+    fn count(&self, is: impl Fn(i32) -> bool) -> usize {
+        self.values[..self.len].iter().map(|value| u32::from(is(key(*value)))).sum::<u32>() as usize
     }
 
     /// The value that `rank` others come before.
@@ -101,9 +111,11 @@ impl Window {
     /// In lanes, which the machine adds up side by side.
     fn sum(&self, of: impl Fn(f32) -> f64) -> f64 {
         let mut lanes = [0.0; 8];
-        for entries in self.values[..self.len].chunks(lanes.len()) {
+        let (whole, rest) = self.values[..self.len].as_chunks::<8>();
+        for entries in whole {
             lanes.iter_mut().zip(entries).for_each(|(lane, value)| *lane += of(*value));
         }
+        lanes.iter_mut().zip(rest).for_each(|(lane, value)| *lane += of(*value));
         lanes.iter().sum()
     }
 

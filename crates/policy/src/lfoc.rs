@@ -113,9 +113,9 @@ impl Lfoc {
         let streams = if occupant.known {
             misses(bytes(geometry.ways)) >= tuning.streaming
         } else {
-            occupant.misses(0.0) >= tuning.streaming_traffic * occupant.cores
+            occupant.misses(occupant.with(0.0)) >= tuning.streaming_traffic * occupant.cores
         };
-        if occupant.slowdown(bytes(tuning.small)) >= tuning.sensitive {
+        if occupant.slowdown(occupant.with(bytes(tuning.small))) >= tuning.sensitive {
             Kind::Sensitive
         } else if streams {
             Kind::Streaming

@@ -2,7 +2,9 @@
 //!
 //! To divide a cache among a thousand programs takes some hundred thousand questions. What does not depend
 //! on the amount of cache is worked out once, and the power is that of two logarithms' difference, which
-//! takes a fraction of the time. Answers are those of [`CacheResponse::effect`] to a dozen digits.
+//! takes a fraction of the time. Where many are asked at once, logarithms, powers and effects each have a
+//! pass of their own: a processor works at several of a kind at a time. Answers are those of
+//! [`CacheResponse::effect`] to a dozen digits.
 
 use halcyon_model::profile::{CacheEffect, CacheResponse};
 
@@ -40,10 +42,27 @@ impl Curve {
         }
     }
 
+    /// Whether it is all the same how much cache there is.
+    pub(super) fn is_flat(&self) -> bool {
+        self.avoidable <= 0.0
+    }
+
     /// Speed and memory traffic with `bytes` of cache.
-    #[inline]
     pub(super) fn effect(&self, bytes: f64) -> CacheEffect {
-        let misses = self.misses(bytes);
+        self.effect_of(self.power(log(bytes)))
+    }
+
+    /// What there is of the half, to the power of the steepness, by the logarithm of the cache; whatever
+    /// for a flat curve.
+    #[inline]
+    pub(super) fn power(&self, log: f64) -> f64 {
+        if self.is_flat() { 1.0 } else { libm::exp2(self.steepness * log - self.offset) }
+    }
+
+    /// Speed and memory traffic at such a power.
+    #[inline]
+    pub(super) fn effect_of(&self, power: f64) -> CacheEffect {
+        let misses = self.misses(power);
         CacheEffect {
             speed: self.best / (self.cycles + self.cycles_per_miss * misses),
             traffic: self.traffic * misses,
@@ -51,13 +70,18 @@ impl Curve {
     }
 
     #[inline]
-    fn misses(&self, bytes: f64) -> f64 {
-        if self.avoidable <= 0.0 {
+    fn misses(&self, power: f64) -> f64 {
+        if self.is_flat() {
             return self.least_misses;
         }
-        let power = libm::exp2(self.steepness * libm::log2(bytes.max(0.0)) - self.offset);
         (self.limit_misses + self.avoidable / (1.0 + power)).max(self.least_misses)
     }
+}
+
+/// The binary logarithm of an amount of cache.
+#[inline]
+pub(super) fn log(bytes: f64) -> f64 {
+    libm::log2(bytes.max(0.0))
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 //! class of service. Masks of a class are set for each socket by itself, so the groups of one socket have
 //! nothing to do with those of another.
 
+mod cluster;
 mod curve;
 mod groups;
 mod lookahead;
@@ -19,7 +20,7 @@ pub(crate) use propose::regroup;
 use curve::Curve;
 use lookahead::lookahead;
 
-use halcyon_model::profile::CacheResponse;
+use halcyon_model::profile::{CacheEffect, CacheResponse};
 use halcyon_model::topology::Socket;
 use halcyon_model::{ChangeKind, Family};
 
@@ -81,33 +82,37 @@ pub(crate) struct Occupant {
     curve: Curve,
 }
 
-/// What counts against an occupant that has so many bytes of cache.
-pub(crate) type Cost = fn(&Occupant, f64) -> f64;
+/// What counts against an occupant on which its cache has such an effect.
+pub(crate) type Cost = fn(&Occupant, CacheEffect) -> f64;
 
 impl Occupant {
     fn new(position: usize, cores: f64, known: bool, value: f64, response: CacheResponse) -> Self {
         Self { position, cores, known, value, response, curve: Curve::of(&response) }
     }
 
+    /// What so many bytes of cache do for it.
+    pub(crate) fn with(&self, bytes: f64) -> CacheEffect {
+        self.curve.effect(bytes)
+    }
+
     /// What it would read from memory, in bytes per second, if it worked as fast as with all the cache:
     /// a utility monitor counts the misses of one and the same stream of accesses.
-    pub(crate) fn misses(&self, bytes: f64) -> f64 {
-        self.cores * self.curve.effect(bytes).traffic
+    pub(crate) fn misses(&self, effect: CacheEffect) -> f64 {
+        self.cores * effect.traffic
     }
 
     /// How much longer its work takes than with all the cache, as a share.
-    pub(crate) fn slowdown(&self, bytes: f64) -> f64 {
-        1.0 / self.curve.effect(bytes).speed - 1.0
+    pub(crate) fn slowdown(&self, effect: CacheEffect) -> f64 {
+        1.0 / effect.speed - 1.0
     }
 
     /// The same, as much as that counts.
-    pub(crate) fn loss(&self, bytes: f64) -> f64 {
-        self.value * self.slowdown(bytes)
+    pub(crate) fn loss(&self, effect: CacheEffect) -> f64 {
+        self.value * self.slowdown(effect)
     }
 
     /// What it brings into the cache, in bytes per second.
-    fn inserts(&self, bytes: f64) -> f64 {
-        let effect = self.curve.effect(bytes);
+    fn inserts(&self, effect: CacheEffect) -> f64 {
         (self.cores * effect.speed * effect.traffic).max(LEAST_TRAFFIC)
     }
 }
@@ -130,31 +135,74 @@ fn occupants(view: &View<'_>, socket: &Socket, value: &dyn Fn(usize) -> f64) -> 
     members.map(|(position, _)| occupant(position)).collect()
 }
 
-/// How occupants divide `bytes` of cache among themselves: each has as much as it inserts. That is the
-/// balance of Eklov et al., "StatCC" (PACT 2010), found by stepping towards it from `parts`.
-fn share_out(members: &[Occupant], bytes: f64, parts: &mut Vec<f64>, rounds: u32) {
-    if parts.len() == members.len() {
-        let whole: f64 = parts.iter().sum();
-        let scale = if whole > 0.0 { bytes / whole } else { 0.0 };
-        parts.iter_mut().for_each(|part| *part *= scale);
-    } else {
-        #[allow(clippy::cast_precision_loss)]
-        let even = bytes / members.len().max(1) as f64;
-        parts.clear();
-        parts.resize(members.len(), even);
+/// How members of a group divide cache among themselves: each has as much as it inserts. That is the
+/// balance of Eklov et al., "StatCC" (PACT 2010), found by stepping towards it from where it was last, or
+/// from even parts.
+struct Balance<'m> {
+    members: &'m [Occupant],
+    /// The places of those to whom it matters how much they have.
+    responsive: Vec<usize>,
+    parts: Vec<f64>,
+    powers: Vec<f64>,
+    inserts: Vec<f64>,
+}
+
+impl<'m> Balance<'m> {
+    fn new(members: &'m [Occupant]) -> Self {
+        let responsive = (0..members.len()).filter(|place| !members[*place].curve.is_flat()).collect();
+        let powers = vec![1.0; members.len()];
+        Self { members, responsive, parts: Vec::new(), powers, inserts: Vec::new() }
     }
-    if members.len() == 1 {
-        return;
+
+    fn share_out(&mut self, bytes: f64, rounds: u32) {
+        let Self { members, parts, .. } = self;
+        if parts.len() == members.len() {
+            let whole: f64 = parts.iter().sum();
+            let scale = if whole > 0.0 { bytes / whole } else { 0.0 };
+            parts.iter_mut().for_each(|part| *part *= scale);
+        } else {
+            #[allow(clippy::cast_precision_loss)]
+            let even = bytes / members.len().max(1) as f64;
+            parts.clear();
+            parts.resize(members.len(), even);
+        }
+        if members.len() == 1 {
+            return;
+        }
+        for _ in 0..rounds {
+            self.step(bytes);
+        }
     }
-    let mut inserts = Vec::with_capacity(members.len());
-    for _ in 0..rounds {
+
+    fn step(&mut self, bytes: f64) {
+        self.raise();
+        let Self { members, parts, powers, inserts, .. } = self;
+        let inserted = |(member, power): (&Occupant, &f64)| member.inserts(member.curve.effect_of(*power));
         inserts.clear();
-        inserts.extend(members.iter().zip(parts.iter()).map(|(member, part)| member.inserts(*part)));
+        inserts.extend(members.iter().zip(powers.iter()).map(inserted));
         let whole: f64 = inserts.iter().sum();
-        for (part, inserted) in parts.iter_mut().zip(&inserts) {
+        for (part, inserted) in parts.iter_mut().zip(inserts.iter()) {
             *part = 0.5 * *part + 0.5 * bytes * inserted / whole;
         }
         fill_up(members, bytes, parts);
+    }
+
+    /// Works out the powers of all parts.
+    fn raise(&mut self) {
+        let Self { members, responsive, parts, powers, .. } = self;
+        for place in responsive.iter() {
+            powers[*place] = curve::log(parts[*place]);
+        }
+        for place in responsive.iter() {
+            powers[*place] = members[*place].curve.power(powers[*place]);
+        }
+    }
+
+    /// What the parts cost together.
+    fn cost(&mut self, cost: Cost) -> f64 {
+        self.raise();
+        let members = self.members.iter().zip(&self.powers);
+        members.map(|(member, power)| cost(member, member.curve.effect_of(*power))).sum()
     }
 }
 
@@ -175,22 +223,21 @@ fn fill_up(members: &[Occupant], bytes: f64, parts: &mut [f64]) {
 
 /// What it costs its members to share `ways`.
 fn cost_of(members: &[Occupant], ways: u32, geometry: &Geometry, cost: Cost) -> f64 {
-    let mut parts = Vec::new();
-    share_out(members, f64::from(ways) * geometry.way_bytes, &mut parts, 8);
-    members.iter().zip(&parts).map(|(member, part)| cost(member, *part)).sum()
+    let mut balance = Balance::new(members);
+    balance.share_out(f64::from(ways) * geometry.way_bytes, 8);
+    balance.cost(cost)
 }
 
 /// The same for every number of ways from none to `most`.
 fn curve_of(members: &[Occupant], most: u32, geometry: &Geometry, cost: Cost) -> Vec<f64> {
-    let mut parts = Vec::new();
+    let mut balance = Balance::new(members);
     let mut at = |ways: u32| {
-        let bytes = f64::from(ways) * geometry.way_bytes;
         // From one number of ways to the next the balance hardly moves.
-        share_out(members, bytes, &mut parts, if ways == 1 { 8 } else { 2 });
-        members.iter().zip(&parts).map(|(member, part)| cost(member, *part)).sum()
+        balance.share_out(f64::from(ways) * geometry.way_bytes, if ways == 1 { 8 } else { 2 });
+        balance.cost(cost)
     };
-    let curve = (1..=most.min(geometry.ways)).map(&mut at).collect::<Vec<f64>>();
-    std::iter::once(members.iter().map(|member| cost(member, 0.0)).sum()).chain(curve).collect()
+    let none: f64 = members.iter().map(|member| cost(member, member.with(0.0))).sum();
+    std::iter::once(none).chain((1..=most.min(geometry.ways)).map(&mut at)).collect()
 }
 
 #[cfg(test)]
@@ -204,10 +251,16 @@ mod tests {
 
     #[test]
     fn each_has_as_much_as_it_inserts_and_no_more_than_it_can_fill() {
-        let mut parts = Vec::new();
-        share_out(&[occupant(1.0, None), occupant(3.0, None)], 80.0, &mut parts, 40);
+        let (small, large) = (occupant(1.0, None), occupant(3.0, None));
+        let members = [small, large];
+        let mut balance = Balance::new(&members);
+        balance.share_out(80.0, 40);
+        let parts = &balance.parts;
         assert!((parts[0] - 20.0).abs() < 1e-6 && (parts[1] - 60.0).abs() < 1e-6, "{parts:?}");
-        share_out(&[occupant(1.0, None), occupant(3.0, Some(30.0))], 80.0, &mut parts, 40);
+        let members = [small, occupant(3.0, Some(30.0))];
+        let mut balance = Balance { parts: balance.parts, ..Balance::new(&members) };
+        balance.share_out(80.0, 40);
+        let parts = &balance.parts;
         assert!((parts[0] - 50.0).abs() < 1e-6 && (parts[1] - 30.0).abs() < 1e-6, "{parts:?}");
     }
 }

@@ -74,19 +74,22 @@ impl Features {
     /// As [`Features::observe`]; for a VM without a profile, `likely` is asked by its position.
     pub fn observe_with<'a>(&mut self, view: &View<'a>, likely: &dyn Fn(usize) -> Option<Likely<'a>>) {
         self.tally.take(view);
-        self.per_vm.clear();
         self.host.clear();
         self.socket.clear();
         self.effects.resize(view.world.vms.len(), None);
-        for position in 0..view.world.vms.len() {
+        // What was there is written over.
+        self.per_vm.resize(view.world.vms.len() * Self::PER_VM, 0.0);
+        for (position, row) in self.per_vm.chunks_exact_mut(Self::PER_VM).enumerate() {
             let known =
                 view.application(position).map(|found| Likely { response: &found.response, confidence: 1.0 });
             let program = known.or_else(|| likely(position));
             let vm =
                 Vm::new(view, &self.tally, position, known.is_some(), program, &mut self.effects[position]);
             self.socket.push(vm.place);
-            self.per_vm
-                .extend(columns::GROUPS.iter().copied().flatten().map(|column| tame((column.of)(&vm))));
+            let mut row = row.iter_mut();
+            for columns in columns::GROUPS {
+                columns.iter().zip(row.by_ref()).for_each(|(column, value)| *value = tame((column.of)(&vm)));
+            }
         }
         let host = Host { view, tally: &self.tally };
         self.host.extend(host::GROUPS.iter().copied().flatten().map(|column| tame((column.of)(&host))));

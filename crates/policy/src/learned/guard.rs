@@ -78,8 +78,8 @@ impl Guard {
         self.follow(view, outputs);
         #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)]
         let share = {
-            let beyond = features.per_vm.iter().filter(|value| value.abs() >= MOST as f32).count();
-            beyond as f64 / features.per_vm.len().max(1) as f64
+            let beyond = features.per_vm.iter().map(|value| u32::from(value.abs() >= MOST as f32));
+            f64::from(beyond.sum::<u32>()) / features.per_vm.len().max(1) as f64
         };
         if share > UNFAMILIAR {
             return Some(Doubt::Unfamiliar { share });
