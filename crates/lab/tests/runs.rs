@@ -96,7 +96,7 @@ fn a_thousand_vms_are_turned_away_from_a_host_that_is_too_small() {
     assert!(error.to_string().contains("lower its reservation or the number of VMs"), "{error}");
 }
 
-/// Linear in the VMs: at most some microseconds for each of them in each step, whatever the policy.
+/// How long it takes is measured by `cargo bench -p halcyon-lab -- growth`.
 #[test]
 fn a_thousand_vms_run_on_a_host_that_is_large_enough() {
     let large = common::TWO_SOCKET.replace("cores = 24", "cores = 1000").replace("256GiB", "8192GiB");
@@ -109,11 +109,8 @@ fn a_thousand_vms_run_on_a_host_that_is_large_enough() {
             &traces,
             draw(1024, Duration::from_secs(120), 1),
         );
-        let started = std::time::Instant::now();
         let result = run(&scenario.expect("the VMs fit"), policy);
         assert_eq!(result.score.vms.len(), 1024);
-        let each = started.elapsed() / 120;
-        assert!(each < Duration::from_millis(250), "{policy}: {each:?} for a step");
     }
 }
 
