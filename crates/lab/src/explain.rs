@@ -4,12 +4,13 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use halcyon_control::{Outcome, Stopwatch};
+use halcyon_control::Outcome;
 use halcyon_model::{Generation, HostTime};
 use halcyon_policy::{Explanation, Learned};
 
 use crate::run::{Run, RunError};
 use crate::scenario::Scenario;
+use crate::still::Still;
 
 /// A plan and why it changes what it changes.
 #[derive(Debug, Clone, PartialEq)]
@@ -59,13 +60,4 @@ pub fn explain(
         last = explained.filter(|plan| plan.changes.iter().any(concerns)).or(last);
     }
     Ok(last.filter(|_| !stop.load(Ordering::Relaxed)))
-}
-
-/// Time that is not measured.
-struct Still;
-
-impl Stopwatch for Still {
-    fn elapsed(&self) -> Duration {
-        Duration::ZERO
-    }
 }

@@ -15,6 +15,7 @@ mod report;
 mod run;
 mod scenario;
 mod statistics;
+mod still;
 pub mod train;
 
 pub use bound::{Bound, Target, bound};

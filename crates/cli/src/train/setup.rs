@@ -57,8 +57,6 @@ fn from_weights() -> Imitation {
     Imitation { rounds: 4, led: 0, runs: 24, steps: 200, rate: 2e-4, ..Imitation::default() }
 }
 
-/// Rounds of reinforcement: from nothing those of the model that comes with Halcyon, on recordings none.
-const REINFORCED: u32 = 66;
 /// Columns of the network, where it begins from nothing.
 const WIDTH: u32 = 128;
 /// Scenarios of the verdict.
@@ -114,11 +112,11 @@ fn teaching(recipe: &Recipe, lessons: Box<dyn Lessons>, source: &Source) -> Teac
 fn recipe(args: &Args, stage: Imitation, source: &Source) -> Result<Recipe> {
     let judged = args.judged.unwrap_or(JUDGED).into();
     let exam = Exam { chosen: u64::max(judged / 3, 1), judged, length: stage.length };
-    let reinforcement = Reinforcement {
-        rounds: args.reinforce.unwrap_or(if *source == Source::Standard { REINFORCED } else { 0 }) as usize,
-        length: stage.length,
-        ..Reinforcement::default()
-    };
+    let usual = Reinforcement::default();
+    // On recordings there is none unless it is asked for.
+    let rounds = if *source == Source::Standard { usual.rounds } else { 0 };
+    let rounds = args.reinforce.map_or(rounds, |asked| asked as usize);
+    let reinforcement = Reinforcement { rounds, length: stage.length, ..usual };
     let mut stages = vec![Stage::Imitate(stage)];
     if reinforcement.rounds > 0 {
         stages.push(Stage::Reinforce(reinforcement));

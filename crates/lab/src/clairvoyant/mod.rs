@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use halcyon_control::Stopwatch;
 use halcyon_model::{Proposal, VmId};
 use halcyon_policy::{NAMES, Need, Policy, Reactive, View, by_name};
 use halcyon_sim::VmScore;
@@ -21,6 +20,7 @@ use self::careful::Careful;
 use self::knowing::{Future, Knowing, Manner};
 use crate::run::{Run, RunError};
 use crate::scenario::Scenario;
+use crate::still::Still;
 
 /// Tries of the future are at most this long; whoever runs longer is assumed to go on as it began.
 const LONGEST_TRY: Duration = Duration::from_secs(2 * 3600);
@@ -152,7 +152,7 @@ impl Trials<'_> {
         let mut run = Run::of(&self.scenario, "try", policy, false)?;
         let mut next = LOOK;
         while !run.is_over() && !self.stop.load(Ordering::Relaxed) {
-            run.tick(&NoTime)?;
+            run.tick(&Still)?;
             if run.host().now() >= next {
                 next += LOOK;
                 if 1.0 - self.lost(&run) < most {
@@ -184,12 +184,3 @@ impl Trials<'_> {
 
 /// How often it is looked at how a try does.
 const LOOK: Duration = Duration::from_secs(120);
-
-/// Decisions in a try are not timed.
-struct NoTime;
-
-impl Stopwatch for NoTime {
-    fn elapsed(&self) -> Duration {
-        Duration::ZERO
-    }
-}

@@ -9,20 +9,7 @@ mod forecast;
 mod host;
 mod recovery;
 
-use std::time::Duration;
-
-use halcyon_control::Stopwatch;
-
 pub use decision::{DecisionTime, MOST_DIFFERENCE, Part, Rival, decision_time};
 pub use forecast::{ForecastCase, ForecastReport, ForecastRow, MethodRow, SHORTEST_FORECAST, forecasts};
 pub use host::grown;
 pub use recovery::{Recovery, RecoveryReport, recovery};
-
-/// A stopwatch that says that no time passes, for what is not measured.
-struct Still;
-
-impl Stopwatch for Still {
-    fn elapsed(&self) -> Duration {
-        Duration::ZERO
-    }
-}

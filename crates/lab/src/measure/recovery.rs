@@ -18,10 +18,10 @@ use halcyon_model::{Bandwidth, Bounds, ByteSize, MilliCpu, Objective, Step, VmId
 use halcyon_sim::{Application, Demand, Guest, Parameters, SimHost, Workload};
 use serde::Serialize;
 
-use super::Still;
 use crate::bench::{Refusal, standard};
 use crate::run::Run;
 use crate::scenario::{Draw, Scenario};
+use crate::still::Still;
 
 /// How near the steady score is near enough, as a share of it.
 const NEAR: f64 = 0.02;

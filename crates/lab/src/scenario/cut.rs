@@ -55,18 +55,9 @@ fn later(guest: &Guest, from: Duration) -> Guest {
 
 #[cfg(test)]
 mod tests {
-    use halcyon_control::Stopwatch;
-
     use super::*;
     use crate::bench::training;
-
-    struct Still;
-
-    impl Stopwatch for Still {
-        fn elapsed(&self) -> Duration {
-            Duration::ZERO
-        }
-    }
+    use crate::still::Still;
 
     #[test]
     fn a_part_asks_for_what_the_whole_asks_for_then() {

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use halcyon_control::Stopwatch;
 use halcyon_model::{HostTime, Proposal, VmId, VmSpec};
 use halcyon_policy::learned::{
     ACTIONS, Anchor, FORECASTS, HORIZONS, OUTPUTS, QUANTITIES, asked, level, seen,
@@ -14,6 +13,7 @@ use halcyon_policy::{Batch, Features, Network, Planner, PlannerTuning, Policy, S
 use crate::clairvoyant::Expert;
 use crate::run::{Run, RunError};
 use crate::scenario::Scenario;
+use crate::still::Still;
 
 /// One host at one moment: what was seen, what who knows would do, and what came.
 #[derive(Debug, Clone, Default)]
@@ -78,15 +78,6 @@ pub(super) fn counts(view: &View<'_>) -> Vec<[bool; ACTIONS]> {
         counts
     };
     view.world.vms.iter().map(of).collect()
-}
-
-/// Time that is not measured.
-pub(super) struct Still;
-
-impl Stopwatch for Still {
-    fn elapsed(&self) -> Duration {
-        Duration::ZERO
-    }
 }
 
 /// What was seen of a VM at a moment.

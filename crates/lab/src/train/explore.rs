@@ -12,9 +12,10 @@ use halcyon_sim::Guest;
 use rand::Rng;
 use rand_pcg::Pcg64Mcg;
 
-use super::collect::{Notes, Sample, Still, counts};
+use super::collect::{Notes, Sample, counts};
 use crate::run::{Run, RunError};
 use crate::scenario::Scenario;
+use crate::still::Still;
 
 /// What is tried is kept up for so long, so that it can be told by what came.
 pub(super) const SPAN: Duration = Duration::from_secs(30);

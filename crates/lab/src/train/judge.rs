@@ -9,7 +9,6 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use halcyon_control::Stopwatch;
 use halcyon_policy::learned::Learned;
 use halcyon_policy::{Network, Policy, Reactive};
 use serde::{Deserialize, Serialize};
@@ -19,6 +18,7 @@ use super::course::{fault_of, fault_of_length};
 use crate::compare::Difference;
 use crate::run::Run;
 use crate::statistics::{half_width, mean};
+use crate::still::Still;
 
 /// The best round is chosen by scenarios from here on; no course learns from them.
 pub const CHOSEN: u64 = 840_000_000;
@@ -114,15 +114,6 @@ pub fn utilities(
         (context.worked)(run_work(length));
         Ok(run.finish().score.utility)
     })
-}
-
-/// Here nobody measures how long a decision takes.
-struct Still;
-
-impl Stopwatch for Still {
-    fn elapsed(&self) -> Duration {
-        Duration::ZERO
-    }
 }
 
 /// One policy against another on the same scenarios.

@@ -4,17 +4,8 @@ use std::num::NonZeroUsize;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use halcyon_control::Stopwatch;
-
 use super::*;
-
-struct Still;
-
-impl Stopwatch for Still {
-    fn elapsed(&self) -> Duration {
-        Duration::ZERO
-    }
-}
+use crate::still::Still;
 
 fn recipe() -> Recipe {
     let length = Duration::from_secs(60);

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use halcyon_model::topology::Attachment;
 use halcyon_model::{
     Assignment, Bandwidth, ByteSize, DeviceClass, DeviceId, Grant, Lanes, LinkId, MilliCpu, Plan, Topology,
     VmId, World,
@@ -142,16 +141,9 @@ pub(super) fn of_vm(
     }
 }
 
-/// The link of the slot that a device, or what it is a part of, sits in.
+/// The link of the slot that a device, or what it is a part of, sits in: the first of its route.
 fn own_link(topology: &Topology, device: DeviceId) -> Option<LinkId> {
-    let devices = &topology.fabric().devices;
-    match devices.get(device.index())?.attachment {
-        Attachment::Link(link) => Some(link),
-        Attachment::PartOf(whole) => match devices.get(whole.index())?.attachment {
-            Attachment::Link(link) => Some(link),
-            Attachment::PartOf(_) => None,
-        },
-    }
+    topology.fabric().route(device).first().copied()
 }
 
 fn devices(topology: &Topology, assignment: &Assignment, vm: VmId) -> Vec<DeviceAllocation> {

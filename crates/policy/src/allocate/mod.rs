@@ -147,11 +147,7 @@ impl Allocator {
         let known = std::mem::replace(&mut self.ids, ids);
         self.remember_start(state, elapsed, &judged, &known);
         let (snapshot, decision, explanations) = self.decide(state, &judged);
-        let world = World {
-            topology: &state.host.topology,
-            vms: &judged.specs,
-            capabilities: &state.host.capabilities,
-        };
+        let world = world(state, &judged.specs);
         let assignment = decision.plan.as_ref().map_or(snapshot.assignment, |plan| plan.target().clone());
         check(world, &assignment).map_err(AllocateError::Infeasible)?;
         if let Some(plan) = &decision.plan {
@@ -222,9 +218,8 @@ impl Allocator {
             .zip(&samples)
             .flat_map(|(vm, sample)| sample.counters.device_bytes.iter().map(|(device, _)| (*vm, *device)));
         judge::alone("measured.devices", moved, topology)?;
-        let world = World { topology, vms: &specs, capabilities: &state.host.capabilities };
         let current = state.current.as_ref().or(self.last.as_ref().map(|(_, allocation)| allocation));
-        let held = start::start(world, &vms, current, &devices)?;
+        let held = start::start(world(state, &specs), &vms, current, &devices)?;
         Ok(Judged { specs, samples, held })
     }
 
@@ -261,11 +256,7 @@ impl Allocator {
         };
         self.history.record(&snapshot);
         let view = View {
-            world: World {
-                topology: &state.host.topology,
-                vms: &judged.specs,
-                capabilities: &state.host.capabilities,
-            },
+            world: world(state, &judged.specs),
             snapshot: &snapshot,
             history: &self.history,
             frozen: Families::NONE,
@@ -302,6 +293,11 @@ impl Allocator {
         let shared = of.remove(&None).unwrap_or_default();
         Allocation { vms: answers, ids, assignment, plan, fallback, shared }
     }
+}
+
+/// VMs on the host that was told.
+fn world<'a>(state: &'a SystemState, vms: &'a [VmSpec]) -> World<'a> {
+    World { topology: &state.host.topology, vms, capabilities: &state.host.capabilities }
 }
 
 /// What would have been read when what was measured began: every counter stood at zero.

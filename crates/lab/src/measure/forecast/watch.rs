@@ -7,9 +7,9 @@ use halcyon_model::{Proposal, VmId};
 use halcyon_policy::learned::{FORECASTS, HORIZONS, OUTPUTS, QUANTILES, QUANTITIES, forecast, level, seen};
 use halcyon_policy::{Doubt, Learned, Network, Policy, View};
 
-use super::super::Still;
 use crate::run::{Run, RunError};
 use crate::scenario::Scenario;
+use crate::still::Still;
 
 /// Quantiles of one quantity until each horizon.
 pub(super) type Told = [[f32; QUANTILES.len()]; HORIZONS.len()];

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use halcyon_control::{Config, Cycle, Stopwatch};
+use halcyon_control::{Config, Cycle};
 use halcyon_hal::{Actuate, ActuateError, Inventory, MemoryJournal, Observe, ObserveError, Progress, Ticket};
 use halcyon_model::describe::{parse_host, parse_vms};
 use halcyon_model::{Assignment, Snapshot, Step, VmSample, World, admit};
@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::outside::opened::Opened;
 use crate::outside::{encode, wire};
+use crate::still::Still;
 
 const HOST: &str = include_str!("../../../../../examples/hosts/two-socket.toml");
 const VMS: &str = include_str!("../../../../../examples/vms/example.toml");
@@ -89,14 +90,6 @@ impl Actuate for Obedient {
 
     fn poll(&mut self, _: Ticket) -> Progress {
         Progress::Done
-    }
-}
-
-struct Still;
-
-impl Stopwatch for Still {
-    fn elapsed(&self) -> Duration {
-        Duration::ZERO
     }
 }
 
