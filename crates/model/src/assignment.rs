@@ -67,8 +67,8 @@ impl Holding {
         self.memory.iter().find(|(held, _)| *held == node).map_or(ByteSize::ZERO, |(_, size)| *size)
     }
 
-    /// Sets the memory on one node and keeps the list ordered.
-    pub(crate) fn set_memory(&mut self, node: NodeId, size: ByteSize) {
+    /// Sets the memory on one node and keeps the list ordered: for who reads it from a machine.
+    pub fn put_memory(&mut self, node: NodeId, size: ByteSize) {
         match self.memory.binary_search_by_key(&node, |(held, _)| *held) {
             Ok(found) if size.is_zero() => {
                 self.memory.remove(found);
@@ -246,9 +246,12 @@ impl Assignment {
                 let given = DeviceHolding { owner: Some(*vm), bandwidth: *bandwidth };
                 self.devices.get(device.index()) == Some(&given)
             }),
-            Step::Attach { devices, .. } => devices
-                .iter()
-                .all(|(device, _)| self.devices.get(device.index()) == Some(&DeviceHolding::default())),
+            Step::Attach { vm, devices } => {
+                self.holding(*vm)?;
+                let free =
+                    |device: &DeviceId| self.devices.get(device.index()) == Some(&DeviceHolding::default());
+                devices.iter().all(|(device, _)| free(device))
+            }
             Step::SetDeviceBandwidth { device, from, .. } => {
                 self.devices.get(device.index())?.bandwidth == *from
             }
@@ -266,11 +269,11 @@ impl Assignment {
             }
             Step::Place { vm, to, .. } => self.change(*vm, |holding| to.put(holding)),
             Step::SetMemory { vm, node, to, .. } => {
-                self.change(*vm, |holding| holding.set_memory(*node, *to));
+                self.change(*vm, |holding| holding.put_memory(*node, *to));
             }
             Step::MigrateMemory { vm, from, to, size } => self.change(*vm, |holding| {
-                holding.set_memory(*from, holding.memory_on(*from) - *size);
-                holding.set_memory(*to, holding.memory_on(*to) + *size);
+                holding.put_memory(*from, holding.memory_on(*from) - *size);
+                holding.put_memory(*to, holding.memory_on(*to) + *size);
             }),
             Step::SetClass { vm, to, .. } => self.change(*vm, |holding| holding.class = *to),
             Step::CreateClass { class, masks } => self.classes[class.index()] = Some(masks.clone()),
@@ -297,6 +300,28 @@ impl Assignment {
                 self.gpu_instances.insert(place, *instance);
             }
             Step::DestroyInstance { instance } => self.gpu_instances.retain(|held| held != instance),
+        }
+    }
+
+    /// Takes it that what a step changes is as the step says, whatever was believed: for CPU time and
+    /// bandwidth, which machines show only roughly, before they are read anew. Other steps change nothing,
+    /// as what they change can be read.
+    pub fn suppose(&mut self, step: &Step) {
+        match step {
+            Step::SetCpu { .. } | Step::SetMemoryBandwidth { .. } | Step::Place { .. } => self.put(step),
+            Step::SetDeviceBandwidth { device, to, .. } => {
+                if let Some(holding) = self.devices.get_mut(device.index()) {
+                    holding.bandwidth = *to;
+                }
+            }
+            Step::Attach { vm, devices } => {
+                for (device, bandwidth) in devices {
+                    if let Some(holding) = self.devices.get_mut(device.index()) {
+                        *holding = DeviceHolding { owner: Some(*vm), bandwidth: *bandwidth };
+                    }
+                }
+            }
+            _ => {}
         }
     }
 

@@ -212,7 +212,7 @@ fn memory_changes(before: &Holding, after: &Holding, migrates: bool, steps: &mut
         let surplus = size.saturating_sub(after.memory_on(*node)).min(excess);
         if !surplus.is_zero() {
             steps.push(Step::SetMemory { vm, node: *node, from: *size, to: *size - surplus });
-            held.set_memory(*node, *size - surplus);
+            held.put_memory(*node, *size - surplus);
             excess -= surplus;
         }
     }
@@ -222,8 +222,8 @@ fn memory_changes(before: &Holding, after: &Holding, migrates: bool, steps: &mut
             let size = surplus.min(wanted.saturating_sub(held.memory_on(*target)));
             if !size.is_zero() {
                 steps.push(Step::MigrateMemory { vm, from: *node, to: *target, size });
-                held.set_memory(*node, held.memory_on(*node) - size);
-                held.set_memory(*target, held.memory_on(*target) + size);
+                held.put_memory(*node, held.memory_on(*node) - size);
+                held.put_memory(*target, held.memory_on(*target) + size);
             }
         }
     }

@@ -17,6 +17,7 @@ pub mod diff;
 pub mod fair;
 pub mod ids;
 pub mod ledger;
+mod naming;
 pub mod plan;
 pub mod profile;
 pub mod project;
@@ -38,6 +39,7 @@ pub use ids::{
     SwitchId, VmId,
 };
 pub use ledger::Ledger;
+pub use naming::Names;
 pub use plan::{Change, Plan, Standing, approve};
 pub use project::project;
 pub use proposal::{DeviceMove, LinkWish, MemoryWish, Proposal, Reason, VmWish, Wish};

@@ -55,7 +55,7 @@ fn settle(world: World<'_>, target: &mut Assignment) {
         for node in world.topology.nearest_nodes(holding.socket).iter().rev() {
             let held = holding.memory_on(*node);
             let cut = excess.min(held);
-            holding.set_memory(*node, held.saturating_sub(cut));
+            holding.put_memory(*node, held.saturating_sub(cut));
             excess = excess.saturating_sub(cut);
         }
     }
@@ -85,7 +85,7 @@ fn make_up(
         free[node.index()] = free[node.index()].saturating_sub(part);
         missing = missing.saturating_sub(part);
         let holding = &mut target.holdings[position];
-        holding.set_memory(*node, holding.memory_on(*node) + part);
+        holding.put_memory(*node, holding.memory_on(*node) + part);
     }
     for node in nearest {
         if missing.is_zero() {
@@ -102,7 +102,7 @@ fn make_up(
             for (position, more) in [(giver, false), (position, true)] {
                 let holding = &mut target.holdings[position];
                 let held = holding.memory_on(*node);
-                holding.set_memory(*node, if more { held + part } else { held.saturating_sub(part) });
+                holding.put_memory(*node, if more { held + part } else { held.saturating_sub(part) });
             }
         }
     }
@@ -225,7 +225,7 @@ fn trim_node(world: World<'_>, target: &mut Assignment, node: NodeId, excess: By
         let least = held - spare;
         let left = floor_to(held.saturating_sub(ByteSize::new(cut).min(rest)), step).max(least);
         rest = rest.saturating_sub(held - left);
-        holding.set_memory(node, left);
+        holding.put_memory(node, left);
     }
     rest.is_zero()
 }
