@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use halcyon_model::profile::Profiles;
-use halcyon_model::{Capabilities, Snapshot, Step, Topology, VmSpec, World};
+use halcyon_model::{Assignment, Capabilities, Snapshot, Step, Topology, VmSpec, World};
 
 /// What a host has and may do. Replaced as a whole when VMs come or go.
 #[derive(Debug, Clone)]
@@ -55,7 +55,29 @@ pub trait Actuate {
     fn poll(&mut self, ticket: Ticket) -> Progress;
 }
 
-/// A whole driver.
+/// One mechanism of a host: it reads and changes some of what is held, and knows nothing of the rest.
+pub trait Driver: Actuate + Send {
+    /// What the journal and alarms call it.
+    fn name(&self) -> &'static str;
+
+    /// The kinds of change that it makes, with their pace and cost.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Reads the machine. `held` comes as it is believed to be, and leaves with what this driver changes
+    /// replaced by what the machine says; the rest is not touched.
+    ///
+    /// Where the machine is coarser than what is held (a weight of 1 to 10,000, a throttle in tenths), what
+    /// was read stands for many amounts. If the believed one is among them, it stays; otherwise the nearest
+    /// that the machine can mean takes its place. So the answer rests on the machine and on `held` alone,
+    /// and a driver that was just started gives the same as one that made the change.
+    ///
+    /// # Errors
+    /// When the mechanism as a whole cannot be read. What cannot be read of a single VM keeps what was
+    /// believed.
+    fn read(&mut self, held: &mut Assignment) -> Result<(), ObserveError>;
+}
+
+/// A whole host.
 pub trait Host: Observe + Actuate {}
 
 impl<T: Observe + Actuate> Host for T {}

@@ -1,9 +1,16 @@
 //! Between a plan and a machine: what every driver must offer, and how a plan becomes physical changes
 //! without a moment in which anything is granted twice.
+pub mod assembly;
 pub mod executor;
 pub mod host;
 pub mod journal;
+#[cfg(any(test, feature = "testkit"))]
+pub mod testkit;
 
-pub use executor::{Event, Executor};
-pub use host::{Actuate, ActuateError, Host, Inventory, Observe, ObserveError, Progress, Ticket};
-pub use journal::{Entry, Journal, JournalError, MemoryJournal, StepState};
+pub use assembly::{Assembly, AssemblyError};
+pub use executor::{Event, Executor, Stuck};
+pub use host::{Actuate, ActuateError, Driver, Host, Inventory, Observe, ObserveError, Progress, Ticket};
+pub use journal::{
+    Entry, Journal, JournalError, MemoryJournal, OpenStep, OpenTransaction, Room, SqliteJournal, StepState,
+    Trouble, Unfinished,
+};

@@ -2,23 +2,30 @@
 //!
 //! Each family of changes has a lane with at most one open transaction, so that a device that takes
 //! seconds to move does not hold up CPU shares. A step begins when the machine is where the step starts
-//! from and the [`Ledger`] has room for it, counting all that is under way. When a step fails, the lane
-//! lets what is under way end and then undoes, last begun first, what its transaction had done. A refusal
-//! is no failure: the guest keeps its share, and what was to be made of it is dropped for a later plan.
-//! What cannot be undone is stuck; what was given up for it is not taken back, as it is still in use.
+//! from and the [`Ledger`] has room for it, counting all that is under way. Whatever can begin at one
+//! moment is written down together and then begun. When a step fails, the lane lets what is under way end
+//! and then undoes, last begun first, what its transaction had done. A refusal is no failure: the guest
+//! keeps its share, and what was to be made of it is dropped for a later plan. What cannot be undone is
+//! stuck; what was given up for it is not taken back, as it is still in use.
 //!
-//! When the journal cannot be written, nothing begins. Once it can be again, steps of which it does not
-//! know the end are begun anew, which does no harm where they were done.
+//! One record comes before an effect: it takes along the plan, and how earlier steps ended. When the
+//! journal cannot be written, nothing begins. Once it can be again, steps of which it does not know the
+//! end are begun anew, which does no harm where they were done. So it is after a crash:
+//! [`Executor::resume`] takes up what the journal left open, and the machine decides how far each step got.
 
 mod task;
+mod times;
+mod transaction;
 
 use std::collections::BTreeSet;
 
-use halcyon_model::{Assignment, Families, Family, Generation, HostTime, Ledger, Plan, Step, VmId, World};
+use halcyon_model::{Assignment, Families, Family, Generation, HostTime, Ledger, Plan, Step, World};
 
 use self::task::{Log, Site, Task};
+use self::times::Times;
+use self::transaction::Transaction;
 use crate::host::Actuate;
-use crate::journal::{Entry, Journal, JournalError, StepState};
+use crate::journal::{Entry, Journal, JournalError, StepState, Unfinished};
 
 /// What happened to steps, for whoever keeps history.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,8 +40,6 @@ pub struct Event {
     pub state: StepState,
     /// What the machine said, where it did.
     pub note: Option<String>,
-    /// Whether the guest refused, rather than something going wrong.
-    pub refused: bool,
 }
 
 impl Event {
@@ -42,24 +47,31 @@ impl Event {
     #[must_use]
     pub const fn became(&self) -> &'static str {
         match self.state {
-            _ if self.refused => "refused",
             StepState::Planned => "planned",
             StepState::Started => "begun",
             StepState::Succeeded => "done",
+            StepState::Refused => "refused",
             StepState::Failed => "failed",
             StepState::UndoStarted => "taken back",
             StepState::Undone => "undone",
             StepState::Stuck => "stuck",
             StepState::Dropped => "dropped",
+            StepState::Kept => "kept",
         }
     }
 }
 
-#[derive(Debug)]
-struct Transaction {
-    plan: Generation,
-    tasks: Vec<Task>,
-    undoing: bool,
+/// What could be neither done nor undone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stuck {
+    /// The plan that the step belongs to.
+    pub plan: Generation,
+    /// Its place in the plan.
+    pub index: u32,
+    /// The step. What it touches is in quarantine.
+    pub step: Step,
+    /// Whether it may still be under way, as the machine never answered.
+    adrift: bool,
 }
 
 /// Executes plans on a machine.
@@ -67,17 +79,50 @@ struct Transaction {
 pub struct Executor<J> {
     journal: J,
     lanes: [Option<Transaction>; Family::ALL.len()],
-    stuck: Vec<Step>,
-    /// Those of them that may still be under way, as the machine never answered.
-    adrift: Vec<Step>,
+    stuck: Vec<Stuck>,
+    times: Times,
+    /// What was reported as done since the machine was read last.
+    unseen: Vec<Unseen>,
+    /// What the journal is to be told with the next record.
+    late: Vec<Entry>,
     /// What nobody was told yet.
     events: Vec<Event>,
+}
+
+/// A step of a transaction that is over, which the next reading has to show.
+#[derive(Debug)]
+struct Unseen {
+    plan: Generation,
+    task: Task,
 }
 
 impl<J: Journal> Executor<J> {
     /// An executor with nothing to do.
     pub fn new(journal: J) -> Self {
-        Self { journal, lanes: Default::default(), stuck: Vec::new(), adrift: Vec::new(), events: Vec::new() }
+        Self {
+            journal,
+            lanes: Default::default(),
+            stuck: Vec::new(),
+            times: Times::default(),
+            unseen: Vec::new(),
+            late: Vec::new(),
+            events: Vec::new(),
+        }
+    }
+
+    /// An executor that takes up what another left unfinished, as its journal tells. Every transaction is
+    /// led to its end, forwards where the machine lets it and otherwise back; what was in quarantine
+    /// stays there.
+    pub fn resume(journal: J, unfinished: Unfinished) -> Self {
+        let mut executor = Self::new(journal);
+        for transaction in unfinished.transactions {
+            let family = transaction.family;
+            executor.lanes[family as usize] = Some(Transaction::resume(transaction));
+        }
+        let stuck = unfinished.stuck.into_iter();
+        executor.stuck = stuck.map(|(plan, index, step)| Stuck { plan, index, step, adrift: true }).collect();
+        unfinished.took.into_iter().for_each(|(kind, time)| executor.times.took(kind, time));
+        executor
     }
 
     /// The journal.
@@ -94,81 +139,98 @@ impl<J: Journal> Executor<J> {
 
     /// Steps that could be neither done nor undone. What they touch is in quarantine.
     #[must_use]
-    pub fn stuck(&self) -> &[Step] {
+    pub fn stuck(&self) -> &[Stuck] {
         &self.stuck
     }
 
-    /// Takes a plan on. Steps of families that are busy, and steps that touch what is in quarantine, are
-    /// left out; a later plan will ask again.
+    /// Ends the quarantine of what a step touches, once somebody has looked after the machine.
     ///
     /// # Errors
-    /// When the journal cannot take the plan; then nothing of it will happen.
-    pub fn submit(&mut self, plan: &Plan, now: HostTime) -> Result<(), JournalError> {
+    /// When the journal cannot be written; the quarantine goes on then.
+    pub fn release(&mut self, plan: Generation, index: u32, now: HostTime) -> Result<bool, JournalError> {
+        let found = self.stuck.iter().position(|stuck| stuck.plan == plan && stuck.index == index);
+        let Some(found) = found else { return Ok(false) };
+        let note = Some("released by hand".to_string());
+        let state = StepState::Undone;
+        let entry = Entry { at: now, plan, index, state, step: None, before: None, note: note.clone() };
+        self.log(now).record(vec![entry])?;
+        let step = self.stuck.remove(found).step;
+        self.events.push(Event { at: now, plan, step, state, note });
+        Ok(true)
+    }
+
+    /// Takes a plan on, to be written down with what begins of it first. Steps of families that are busy,
+    /// and steps that touch what is in quarantine, are left out; a later plan will ask again.
+    pub fn submit(&mut self, plan: &Plan, now: HostTime) {
         let busy = self.busy();
         let accepted = |step: &Step| !busy.contains(step.family()) && !self.touches_stuck(step);
-        let mut tasks = Vec::new();
-        for (change, index) in plan.changes().iter().zip(0_u32..).filter(|(change, _)| accepted(&change.step))
-        {
-            tasks.push(Task {
-                index,
-                step: change.step.clone(),
-                state: StepState::Planned,
-                flight: None,
-                begun: None,
-                before: None,
-                unanswered: false,
-                kept: false,
-                tries: 0,
-            });
-        }
-        for task in &tasks {
-            self.journal.record(Entry {
+        let steps = plan.changes().iter().zip(0_u32..).filter(|(change, _)| accepted(&change.step));
+        let tasks: Vec<Task> = steps.map(|(change, index)| Task::new(index, change.step.clone())).collect();
+        for task in tasks {
+            self.late.push(Entry {
                 at: now,
                 plan: plan.generation(),
                 index: task.index,
                 state: StepState::Planned,
                 step: Some(task.step.clone()),
+                before: None,
                 note: None,
-            })?;
-        }
-        for task in tasks {
+            });
             let lane = &mut self.lanes[task.step.family() as usize];
-            lane.get_or_insert_with(|| Transaction {
-                plan: plan.generation(),
-                tasks: Vec::new(),
-                undoing: false,
-            })
-            .tasks
-            .push(task);
+            lane.get_or_insert_with(|| Transaction::new(plan.generation())).tasks.push(task);
         }
-        Ok(())
+    }
+
+    /// Writes down all that the journal was not told yet. Nothing depends on it; a crash before it only
+    /// makes whoever comes next ask the machine.
+    ///
+    /// # Errors
+    /// When the journal cannot be written.
+    pub fn write_down(&mut self, now: HostTime) -> Result<(), JournalError> {
+        self.log(now).record(Vec::new())
+    }
+
+    fn log(&mut self, now: HostTime) -> Log<'_, J> {
+        let (events, late, times) = (&mut self.events, &mut self.late, &mut self.times);
+        Log { now, journal: &mut self.journal, events, late, times }
+    }
+
+    /// Gives up plans that the journal never took: nothing of them has begun.
+    fn forget_unwritten(&mut self) {
+        let planned = self.late.iter().filter(|entry| entry.state == StepState::Planned);
+        let plans: BTreeSet<Generation> = planned.map(|entry| entry.plan).collect();
+        self.late.retain(|entry| !plans.contains(&entry.plan));
+        for lane in &mut self.lanes {
+            lane.take_if(|transaction| plans.contains(&transaction.plan));
+        }
     }
 
     fn touches_stuck(&self, step: &Step) -> bool {
-        self.stuck.iter().any(|stuck| stuck.touches_same(step))
+        self.stuck.iter().any(|stuck| stuck.step.touches_same(step))
     }
 
-    /// Asks after what is under way. To be called before the machine is read, so that what is read
+    /// Asks after what is under way, and lets the journal put itself in order. To be called before the machine is read, so that what is read
     /// contains what is reported as done.
     ///
     /// # Errors
     /// When the journal cannot be written.
     pub fn settle(&mut self, now: HostTime, driver: &mut dyn Actuate) -> Result<Vec<Event>, JournalError> {
-        let mut log = Log { now, journal: &mut self.journal, events: &mut self.events };
+        let (events, late, times) = (&mut self.events, &mut self.late, &mut self.times);
+        let mut log = Log { now, journal: &mut self.journal, events, late, times };
         for transaction in self.lanes.iter_mut().flatten() {
-            for task in transaction.tasks.iter_mut().filter(|task| task.flight.is_some()) {
-                transaction.undoing |= task.poll(transaction.plan, driver, &mut log)?;
-            }
+            transaction.poll(driver, &mut log)?;
         }
         self.close_lanes();
+        self.journal.tend()?;
         Ok(std::mem::take(&mut self.events))
     }
 
     /// Begins what can begin. `held` is what the machine was read to hold, and is kept up with what is
-    /// done at once.
+    /// done at once. How that ended is written down with the next record, or in the next cycle.
     ///
     /// # Errors
-    /// When the journal cannot be written; nothing is begun then that is not in it.
+    /// When the journal cannot be written; nothing is begun then that is not in it, and a plan of which it
+    /// has nothing is given up.
     pub fn advance(
         &mut self,
         now: HostTime,
@@ -176,9 +238,24 @@ impl<J: Journal> Executor<J> {
         held: &mut Assignment,
         driver: &mut dyn Actuate,
     ) -> Result<Vec<Event>, JournalError> {
-        if self.busy() == Families::NONE {
-            return Ok(Vec::new());
+        self.look(now, held);
+        if self.busy() != Families::NONE {
+            let begun = self.begin(now, world, held, driver);
+            begun.inspect_err(|_| self.forget_unwritten())?;
         }
+        if self.late.first().is_some_and(|entry| entry.at < now) {
+            self.write_down(now)?;
+        }
+        Ok(std::mem::take(&mut self.events))
+    }
+
+    fn begin(
+        &mut self,
+        now: HostTime,
+        world: World<'_>,
+        held: &mut Assignment,
+        driver: &mut dyn Actuate,
+    ) -> Result<(), JournalError> {
         let mut ledger = Ledger::new(world, held);
         for task in
             self.lanes.iter().flatten().flat_map(|lane| &lane.tasks).filter(|task| task.flight.is_some())
@@ -188,113 +265,43 @@ impl<J: Journal> Executor<J> {
                 _ => ledger.begin(&task.step),
             }
         }
-        let log = Log { now, journal: &mut self.journal, events: &mut self.events };
+        let (events, late, times) = (&mut self.events, &mut self.late, &mut self.times);
+        let log = Log { now, journal: &mut self.journal, events, late, times };
         let mut site = Site { log, ledger, held, driver };
-        let adrift = self.lanes.iter().flatten().flat_map(|lane| &lane.tasks).filter(|task| task.is_adrift());
-        adrift.map(|task| &task.step).chain(&self.adrift).for_each(|step| site.count_adrift(step));
+        let lanes = self.lanes.iter().flatten().flat_map(|lane| &lane.tasks);
+        let adrift = lanes.filter(|task| task.is_adrift()).map(|task| &task.step);
+        let quarantined = self.stuck.iter().filter(|stuck| stuck.adrift).map(|stuck| &stuck.step);
+        adrift.chain(quarantined).for_each(|step| site.count_adrift(step));
         for transaction in self.lanes.iter_mut().flatten() {
             transaction.advance(&mut site)?;
         }
         self.close_lanes();
-        Ok(std::mem::take(&mut self.events))
+        Ok(())
+    }
+
+    /// Says so when a driver reported as done what the machine does not show. What is neither as before
+    /// nor as the step says was changed by somebody else since.
+    fn look(&mut self, now: HostTime, held: &Assignment) {
+        let unseen = std::mem::take(&mut self.unseen);
+        let missing = |unseen: &Unseen| !unseen.task.is_in_effect(held) && held.matches(&unseen.task.step);
+        for Unseen { plan, task } in unseen.into_iter().filter(missing) {
+            let note = Some("it was reported as done, and the machine is not so".to_string());
+            self.events.push(Event { at: now, plan, step: task.step, state: StepState::Failed, note });
+        }
     }
 
     fn close_lanes(&mut self) {
         for lane in &mut self.lanes {
-            if let Some(transaction) = lane.take_if(|transaction| transaction.is_over()) {
-                for task in transaction.tasks.into_iter().filter(|task| task.state == StepState::Stuck) {
-                    self.adrift.extend(task.is_adrift().then(|| task.step.clone()));
-                    self.stuck.push(task.step);
+            let Some(transaction) = lane.take_if(|transaction| transaction.is_over()) else { continue };
+            let plan = transaction.plan;
+            for task in transaction.last_words() {
+                if task.state == StepState::Stuck {
+                    let adrift = task.is_adrift();
+                    self.stuck.push(Stuck { plan, index: task.index, step: task.step, adrift });
+                } else {
+                    self.unseen.push(Unseen { plan, task });
                 }
             }
-        }
-    }
-}
-
-impl Transaction {
-    fn advance<J: Journal>(&mut self, site: &mut Site<'_, '_, J>) -> Result<(), JournalError> {
-        // A refusal that the journal could not take in full counts as a failure.
-        let failed = |task: &Task| matches!(task.state, StepState::Failed | StepState::UndoStarted);
-        self.undoing |= self.tasks.iter().any(failed);
-        let seen_failed = self.undoing;
-        let mut begun = self.tasks.iter().filter(|task| task.begun.is_some()).count();
-        let mut turns = Turns::default();
-        for index in 0..self.tasks.len() {
-            let task = &self.tasks[index];
-            if !self.undoing && task.can_start() && turns.has_come(&self.tasks, &task.step) {
-                let task = &mut self.tasks[index];
-                self.undoing |= task.start(self.plan, begun, site)?;
-                begun += usize::from(task.begun == Some(begun));
-            }
-            if !self.tasks[index].state.is_settled() {
-                turns.wait_for(index, &self.tasks[index].step);
-            }
-        }
-        let under_way = self.tasks.iter().any(|task| task.flight.is_some());
-        if under_way {
-            return Ok(());
-        }
-        // Nothing can make room any more for what still waits.
-        for task in self.tasks.iter_mut().filter(|task| task.state == StepState::Planned) {
-            task.become_state(StepState::Dropped, self.plan, None, &mut site.log)?;
-        }
-        // What a failure left behind is known only once the machine was read again.
-        if seen_failed { self.undo(site) } else { Ok(()) }
-    }
-
-    /// Leads back one step at a time, the one that was begun last first: whatever a step made room for was
-    /// begun after it.
-    fn undo<J: Journal>(&mut self, site: &mut Site<'_, '_, J>) -> Result<(), JournalError> {
-        let mut order: Vec<usize> = (0..self.tasks.len()).collect();
-        order.sort_by_key(|index| std::cmp::Reverse(self.tasks[*index].begun));
-        for index in order {
-            let task = &self.tasks[index];
-            let held_up = || {
-                let stuck = |other: &Task| other.state == StepState::Stuck;
-                self.tasks.iter().any(|other| stuck(other) && other.step.touches_same(&task.step))
-            };
-            let kept = task.state == StepState::Succeeded && (!task.has_room_to_undo(site) || held_up());
-            let task = &mut self.tasks[index];
-            task.kept |= kept;
-            if !task.kept && !task.undo(self.plan, site)? {
-                return Ok(());
-            }
-        }
-        Ok(())
-    }
-
-    fn is_over(&self) -> bool {
-        self.tasks.iter().all(|task| match task.state {
-            StepState::Succeeded => !self.undoing || task.kept,
-            state => state.is_settled(),
-        })
-    }
-}
-
-/// Who has to wait for whom inside a transaction.
-#[derive(Default)]
-struct Turns {
-    vms: BTreeSet<VmId>,
-    others: Vec<usize>,
-}
-
-impl Turns {
-    fn wait_for(&mut self, index: usize, step: &Step) {
-        match (step.family(), step.vm()) {
-            (Family::Compute | Family::Memory, Some(vm)) => {
-                self.vms.insert(vm);
-            }
-            _ => self.others.push(index),
-        }
-    }
-
-    /// The steps of the cache depend on each other in ways that no account shows; and of the steps that
-    /// change the same thing, each starts from where the last one ended.
-    fn has_come(&self, tasks: &[Task], step: &Step) -> bool {
-        match step.family() {
-            Family::Cache => self.others.is_empty(),
-            Family::Compute | Family::Memory => step.vm().is_none_or(|vm| !self.vms.contains(&vm)),
-            _ => !self.others.iter().any(|other| tasks[*other].step.touches_same(step)),
         }
     }
 }

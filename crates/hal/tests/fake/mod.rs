@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use halcyon_hal::{
-    Actuate, ActuateError, Entry, Event, Executor, Journal, JournalError, Progress, StepState, Ticket,
+    Actuate, ActuateError, Entry, Event, Executor, Journal, JournalError, MemoryJournal, Progress, StepState,
+    Ticket, Trouble, Unfinished,
 };
 use halcyon_model::{
     Assignment, Generation, HostTime, Plan, Proposal, Standing, Step, World, approve, check, diff,
@@ -50,6 +51,20 @@ impl<'w> Machine<'w> {
     /// How the next attempts at a step go; after them, it is done at once.
     pub(crate) fn script(&mut self, step: &Step, plays: &[Play]) {
         self.script.push((step.clone(), plays.iter().copied().collect()));
+    }
+
+    /// Nobody will ask after what is under way any more; some of it ends all the same.
+    pub(crate) fn orphan(&mut self, mut lands: impl FnMut(&Step) -> bool) {
+        let landing: Vec<Ticket> = self
+            .flights
+            .iter()
+            .filter(|(_, flight)| flight.play != Play::Silent && lands(&flight.step))
+            .map(|(ticket, _)| *ticket)
+            .collect();
+        for ticket in landing {
+            let flight = self.flights.remove(&ticket).expect("it was there");
+            self.finish(&flight.step, flight.play);
+        }
     }
 
     fn play(&mut self, step: &Step) -> Play {
@@ -161,8 +176,10 @@ pub(crate) struct Book {
     states: BTreeMap<(Generation, u32), StepState>,
     pub(crate) steps: BTreeMap<(Generation, u32), Step>,
     asked: usize,
-    /// Which entries are refused, counted from zero.
+    /// Which records are refused, counted from zero.
     pub(crate) full: std::ops::Range<usize>,
+    /// The record at which the program dies, and whether that record is still written.
+    pub(crate) dies_at: Option<(usize, bool)>,
 }
 
 impl Book {
@@ -177,11 +194,40 @@ impl Book {
 }
 
 impl Journal for Book {
-    fn record(&mut self, entry: Entry) -> Result<(), JournalError> {
+    fn record(&mut self, entries: &[Entry]) -> Result<(), JournalError> {
         self.asked += 1;
-        if self.full.contains(&(self.asked - 1)) {
-            return Err(JournalError { journal: "book".into(), source: None });
+        let dead = JournalError { journal: "book".into(), trouble: Trouble::Unreachable, source: None };
+        match self.dies_at {
+            Some((at, written)) if self.asked > at => {
+                if written && self.asked == at + 1 {
+                    entries.iter().for_each(|entry| self.take(entry));
+                }
+                return Err(dead);
+            }
+            _ => {}
         }
+        if self.full.contains(&(self.asked - 1)) {
+            return Err(JournalError { journal: "book".into(), trouble: Trouble::Full, source: None });
+        }
+        entries.iter().for_each(|entry| self.take(entry));
+        Ok(())
+    }
+}
+
+impl Book {
+    /// Whether the program that wrote it is dead.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.dies_at.is_some_and(|(at, _)| self.asked > at)
+    }
+
+    /// What a program that starts anew finds.
+    pub(crate) fn unfinished(&self) -> Unfinished {
+        let mut kept = MemoryJournal::new(self.entries.len().max(1));
+        kept.record(&self.entries).expect("memory takes all");
+        kept.unfinished().expect("it is what an executor wrote")
+    }
+
+    fn take(&mut self, entry: &Entry) {
         let key = (entry.plan, entry.index);
         match self.states.insert(key, entry.state) {
             None => assert_eq!(entry.state, StepState::Planned, "{entry:?}"),
@@ -190,8 +236,7 @@ impl Journal for Book {
         if let Some(step) = &entry.step {
             self.steps.insert(key, step.clone());
         }
-        self.entries.push(entry);
-        Ok(())
+        self.entries.push(entry.clone());
     }
 }
 
@@ -222,6 +267,22 @@ impl<'w> Bench<'w> {
         self
     }
 
+    pub(crate) fn dying_at(mut self, record: usize, written: bool) -> Self {
+        self.executor = Executor::new(Book { dies_at: Some((record, written)), ..Book::default() });
+        self
+    }
+
+    /// The program dies. Of what was under way, `lands` says what the machine ends by itself; then another
+    /// program takes up what the journal has.
+    pub(crate) fn restart(&mut self, dies_at: Option<(usize, bool)>, lands: impl FnMut(&Step) -> bool) {
+        self.machine.orphan(lands);
+        let old = self.executor.journal();
+        let (entries, states, steps) = (old.entries.clone(), old.states.clone(), old.steps.clone());
+        let unfinished = old.unfinished();
+        let book = Book { entries, states, steps, dies_at, ..Book::default() };
+        self.executor = Executor::resume(book, unfinished);
+    }
+
     pub(crate) fn plan_for(&self, target: &Assignment) -> Plan {
         let world = self.machine.world;
         let standing = Standing { snapshot: Generation(0), plan: self.plan };
@@ -232,7 +293,7 @@ impl<'w> Bench<'w> {
 
     pub(crate) fn submit(&mut self, plan: &Plan) {
         self.plan = plan.generation();
-        self.errors += usize::from(self.executor.submit(plan, self.now).is_err());
+        self.executor.submit(plan, self.now);
     }
 
     /// A second passes, and the executor does what it can.
@@ -263,10 +324,11 @@ impl<'w> Bench<'w> {
         self.executor.busy() == halcyon_model::Families::NONE
     }
 
-    /// Until nothing is under way; every transaction ends.
+    /// Until nothing is under way; every transaction ends, and the journal knows how.
     pub(crate) fn settle(&mut self) {
         for _ in 0..20_000 {
             if self.is_idle() {
+                self.errors += usize::from(self.executor.write_down(self.now).is_err());
                 return;
             }
             self.tick();
