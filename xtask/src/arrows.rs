@@ -24,6 +24,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("lab", &["control", "sim", "hal", "policy", "model"]),
     ("daemon", &["control", "host", "sim", "api", "hal", "policy", "model"]),
     ("cli", &["daemon", "lab", "vdev", "api", "control", "host", "sim", "hal", "policy", "model"]),
+    ("guests", &["daemon", "control", "host", "sim", "api", "hal", "policy", "model"]),
     ("bench", &["lab", "control", "sim", "hal", "policy", "model"]),
     ("xtask", &[]),
 ];

@@ -8,6 +8,7 @@
 mod arrows;
 mod docs;
 mod files;
+mod lab;
 mod manifests;
 mod tidy;
 
@@ -37,12 +38,20 @@ enum Chore {
         #[arg(long, value_name = "FILE")]
         binary: Option<PathBuf>,
     },
+    /// Prove the drivers on real guests under QEMU: [NAME…] [--list] [--keep].
+    #[command(disable_help_flag = true)]
+    Lab {
+        /// What is handed over to the lab.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
 }
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().chore {
         Chore::Tidy => tidy::run(),
         Chore::Docs { check, binary } => docs::run(check, binary.as_deref()),
+        Chore::Lab { arguments } => lab::run(&arguments),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("xtask: {error:#}");
