@@ -12,9 +12,23 @@ use halcyon_hal::{Event, Executor, Host, Inventory, Journal, JournalError, Obser
 use halcyon_model::{Families, HostTime, Plan, Snapshot};
 use halcyon_policy::{Allowance, Decider, Explanation, Fallback, History, Policy, View};
 
+/// What a cycle may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mode {
+    /// Measure only.
+    Observe,
+    /// Decide, and begin nothing. What was begun before is led to its end.
+    Advise,
+    /// Decide, and carry it out.
+    #[default]
+    Act,
+}
+
 /// How a cycle behaves.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Config {
+    /// What it may do.
+    pub mode: Mode,
     /// A decision that takes longer is replaced by the heuristic's; without it, none is late.
     pub deadline: Option<Duration>,
 }
@@ -28,7 +42,7 @@ pub trait Stopwatch {
 /// What one cycle did.
 #[derive(Debug, Default)]
 pub struct Outcome {
-    /// The plan, if anything is to change.
+    /// The plan, if anything is to change; where a cycle only advises, what would.
     pub plan: Option<Plan>,
     /// What became of steps, of this plan and of earlier ones.
     pub events: Vec<Event>,
@@ -71,14 +85,42 @@ impl<J: Journal> Cycle<J> {
         journal: J,
         config: Config,
     ) -> Self {
+        Self::over(Executor::new(journal), policy, heuristic, config)
+    }
+
+    /// The same over an executor that is there already, as one that took up what another left.
+    pub fn over(
+        executor: Executor<J>,
+        policy: Box<dyn Policy + Send>,
+        heuristic: Box<dyn Policy + Send>,
+        config: Config,
+    ) -> Self {
         Self {
             decider: Decider::new(policy, heuristic),
-            executor: Executor::new(journal),
+            executor,
             config,
             history: History::new(),
             snapshot: Snapshot::default(),
             events: Vec::new(),
         }
+    }
+
+    /// Goes on in another way from the next cycle.
+    pub fn reconfigure(&mut self, config: Config) {
+        self.config = config;
+    }
+
+    /// Lets another policy decide from the next cycle; what was seen stays.
+    pub fn replace_policy(&mut self, policy: Box<dyn Policy + Send>) {
+        self.decider.replace_policy(policy);
+    }
+
+    /// Writes down all that the journal was not told yet, before a clean end.
+    ///
+    /// # Errors
+    /// When the journal cannot be written.
+    pub fn write_down(&mut self, now: HostTime) -> Result<(), JournalError> {
+        self.executor.write_down(now)
     }
 
     /// What was seen last, kept up with what was done since.
@@ -138,14 +180,17 @@ impl<J: Journal> Cycle<J> {
         let mut outcome = Outcome::default();
         let started = stopwatch.elapsed();
         self.history.record(&self.snapshot);
-        let plan = self.decide(&inventory, now, started, stopwatch, &mut outcome);
+        if self.config.mode != Mode::Observe {
+            outcome.plan = self.decide(&inventory, now, started, stopwatch, &mut outcome);
+        }
         outcome.decision = stopwatch.elapsed().saturating_sub(started);
-        if let Some(plan) = plan {
+        if let Some(plan) = &outcome.plan {
             // A plan that the journal has in part keeps its number to itself.
-            self.decider.number(&plan);
-            self.executor.submit(&plan, now)?;
-            self.decider.begin(&plan, now);
-            outcome.plan = Some(plan);
+            self.decider.number(plan);
+            if self.config.mode == Mode::Act {
+                self.executor.submit(plan, now);
+                self.decider.begin(plan, now);
+            }
         }
         let held = &mut self.snapshot.assignment;
         let advanced = self.executor.advance(now, inventory.world(), held, host)?;

@@ -2,5 +2,5 @@
 //! the host is real or simulated, and reads no clock of its own.
 mod cycle;
 
-pub use cycle::{Config, Cycle, CycleError, Outcome, Stopwatch};
+pub use cycle::{Config, Cycle, CycleError, Mode, Outcome, Stopwatch};
 pub use halcyon_policy::Fallback;

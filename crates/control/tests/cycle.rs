@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::{Host as Random, Tape, wishes};
-use halcyon_control::{Config, Cycle, CycleError, Fallback, Outcome, Stopwatch};
+use halcyon_control::{Config, Cycle, CycleError, Fallback, Mode, Outcome, Stopwatch};
 use halcyon_hal::{Actuate, ActuateError, Inventory, MemoryJournal, Observe, ObserveError, Progress, Ticket};
 use halcyon_model::{
     Assignment, ChangeKind, Control, Family, Generation, HostTime, MilliCpu, Proposal, Reason, Rule,
@@ -134,12 +134,36 @@ fn share(host: &Instant) -> MilliCpu {
 #[test]
 fn a_good_policy_has_its_way() {
     let (mut host, clock) = (plain(), Clock::default());
-    let mut cycle = cycle(|view| cpu_wish(view, 5.0), Config { deadline: Some(Duration::from_millis(50)) });
+    let mut cycle = cycle(
+        |view| cpu_wish(view, 5.0),
+        Config { deadline: Some(Duration::from_millis(50)), ..Config::default() },
+    );
     let outcome = tick(&mut cycle, &mut host, &clock);
     assert_eq!((outcome.fallback, share(&host)), (None, MilliCpu::cores(5)));
     let plan = outcome.plan.expect("something changed");
     assert_eq!((plan.generation(), plan.based_on()), (Generation(1), Generation(1)));
     assert!(tick(&mut cycle, &mut host, &clock).plan.is_none(), "nothing more to do");
+}
+
+#[test]
+fn advice_begins_nothing_and_observing_asks_nobody() {
+    let (mut host, clock) = (plain(), Clock::default());
+    let before = host.assignment.clone();
+    let mode = |mode| Config { mode, ..Config::default() };
+    let mut cycle = cycle(|view| cpu_wish(view, 5.0), mode(Mode::Advise));
+    for number in 1..4 {
+        let outcome = tick(&mut cycle, &mut host, &clock);
+        let plan = outcome.plan.expect("there is something to advise");
+        assert_eq!(plan.generation(), Generation(number), "each has a number of its own");
+        assert_eq!((&host.assignment, host.begun.len(), outcome.events.len()), (&before, 0, 0));
+    }
+    assert_eq!(cycle.executor().journal().entries().count(), 0);
+    cycle.reconfigure(mode(Mode::Observe));
+    assert!(tick(&mut cycle, &mut host, &clock).plan.is_none());
+    assert_eq!(cycle.snapshot().vms.len(), 1, "it is watched all the same");
+    cycle.reconfigure(mode(Mode::Act));
+    tick(&mut cycle, &mut host, &clock);
+    assert_eq!(share(&host), MilliCpu::cores(5));
 }
 
 #[test]
@@ -161,7 +185,8 @@ fn a_decision_after_the_deadline_is_the_heuristics_turn() {
             turned.0.fetch_add(slow_ms, std::sync::atomic::Ordering::Relaxed);
             cpu_wish(view, 5.0)
         };
-        let mut cycle = cycle(slow, Config { deadline: Some(Duration::from_millis(50)) });
+        let mut cycle =
+            cycle(slow, Config { deadline: Some(Duration::from_millis(50)), ..Config::default() });
         let outcome = tick(&mut cycle, &mut host, &clock);
         let expected = late.then(|| Fallback::Late { took: Duration::from_millis(slow_ms) });
         assert_eq!(outcome.fallback, expected);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use halcyon_control::{Config, Cycle, CycleError, Outcome, Stopwatch};
 use halcyon_hal::{MemoryJournal, Observe};
-use halcyon_model::{DeviceId, LinkId, Violations, VmId, VmSpec};
+use halcyon_model::{Names, Violations, VmSpec};
 use halcyon_policy::{Explanation, Policy, Reactive};
 use halcyon_sim::{Score, SimHost};
 
@@ -114,7 +114,7 @@ impl Run {
             host,
             cycle: Cycle::new(chosen, heuristic, MemoryJournal::new(JOURNAL), Config::default()),
             record: record.then(|| Record::new(&specs, scenario.parameters.window)),
-            names: Names::new(scenario, &specs),
+            names: Names::new(&scenario.topology, &specs),
             specs,
             duration: scenario.duration,
             window: scenario.parameters.window,
@@ -210,53 +210,5 @@ impl Run {
             fallbacks: self.fallbacks,
             record: self.record,
         }
-    }
-}
-
-/// Names for the numbers in the text of a step.
-struct Names {
-    vms: Vec<(VmId, String)>,
-    devices: Vec<String>,
-    links: Vec<String>,
-    nodes: Vec<String>,
-    sockets: Vec<String>,
-}
-
-impl Names {
-    fn new(scenario: &Scenario, specs: &[VmSpec]) -> Self {
-        let fabric = scenario.topology.fabric();
-        Self {
-            vms: specs.iter().map(|spec| (spec.id, spec.name.clone())).collect(),
-            devices: fabric.devices.iter().map(|device| device.name.clone()).collect(),
-            links: fabric
-                .links
-                .iter()
-                .map(|link| format!("link {}", fabric.ports[link.upper.index()].name))
-                .collect(),
-            nodes: scenario.topology.nodes().iter().map(|node| node.name.clone()).collect(),
-            sockets: scenario.topology.sockets().iter().map(|socket| socket.name.clone()).collect(),
-        }
-    }
-
-    fn replace(&self, text: &str) -> String {
-        text.split(' ').map(|word| self.word(word).unwrap_or(word)).collect::<Vec<_>>().join(" ")
-    }
-
-    fn word(&self, word: &str) -> Option<&str> {
-        let split = word.find(|letter: char| letter.is_ascii_digit())?;
-        let (kind, number) = word.split_at(split);
-        let index: u32 = number.parse().ok()?;
-        let found = match kind {
-            "vm" => {
-                let found = self.vms.binary_search_by_key(&VmId(index), |(vm, _)| *vm).ok()?;
-                return Some(&self.vms[found].1);
-            }
-            "device" => self.devices.get(DeviceId(index).index()),
-            "link" => self.links.get(LinkId(index).index()),
-            "node" => self.nodes.get(index as usize),
-            "socket" => self.sockets.get(index as usize),
-            _ => None,
-        };
-        found.map(String::as_str)
     }
 }

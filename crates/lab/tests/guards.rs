@@ -98,7 +98,7 @@ impl Stopwatch for Slow {
 #[test]
 fn a_late_answer_is_the_heuristics() {
     let scenario = scenario(8, HOUR, 5);
-    let config = Config { deadline: Some(Duration::from_millis(50)) };
+    let config = Config { deadline: Some(Duration::from_millis(50)), ..Config::default() };
     for (look, late) in [(Duration::from_millis(51), true), (Duration::from_millis(5), false)] {
         let mut host = scenario.host().expect("it is feasible");
         let mut cycle = Cycle::new(

@@ -178,7 +178,7 @@ fn steps_that_take_time_are_refused_or_fail_and_vms_that_come_and_go_are_followe
     let (mut refused, mut undone) = (0, 0);
     while !run.is_over() {
         if let Some(outcome) = run.tick(&Still).expect("both agree to the end") {
-            refused += outcome.events.iter().filter(|event| event.refused).count();
+            refused += outcome.events.iter().filter(|event| event.state == StepState::Refused).count();
             undone += outcome.events.iter().filter(|event| event.state == StepState::Undone).count();
         }
     }

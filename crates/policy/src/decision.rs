@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use halcyon_model::{
     Capabilities, ChangeKind, Families, Family, Generation, HostTime, Plan, Proposal, Standing, Violations,
-    World, approve, diff, project,
+    VmSpec, World, approve, diff, project,
 };
 
+use crate::fence::Fence;
 use crate::{Doubt, Explanation, Policy, View};
 
 /// Why the heuristic decided instead of the policy.
@@ -70,13 +71,20 @@ pub struct Decider {
     heuristic: Box<dyn Policy + Send>,
     plan: Generation,
     changed_at: [Option<HostTime>; ChangeKind::ALL.len()],
+    fence: Fence,
 }
 
 impl Decider {
     /// Lets `policy` decide, and `heuristic` where `policy` cannot be used.
     #[must_use]
     pub fn new(policy: Box<dyn Policy + Send>, heuristic: Box<dyn Policy + Send>) -> Self {
-        Self { policy, heuristic, plan: Generation::default(), changed_at: Default::default() }
+        let plan = Generation::default();
+        Self { policy, heuristic, plan, changed_at: Default::default(), fence: Fence::default() }
+    }
+
+    /// Lets another policy decide from now on; what rests goes on resting.
+    pub fn replace_policy(&mut self, policy: Box<dyn Policy + Send>) {
+        self.policy = policy;
     }
 
     /// Decides on what `view` shows. What its host can change, less what was changed too short a while
@@ -95,14 +103,28 @@ impl Decider {
         } else if let Some(doubt) = self.policy.doubt() {
             Fallback::Doubt(doubt)
         } else {
-            match plan(&view, standing, &proposal) {
+            match self.plan(&view, standing, &proposal, now) {
                 Ok(plan) => return Decision { plan, fallback: None },
                 Err(violations) => Fallback::Refused(violations),
             }
         };
         let proposal = self.heuristic.decide(&view);
         // If even the heuristic is refused, nothing changes.
-        Decision { plan: plan(&view, standing, &proposal).unwrap_or(None), fallback: Some(fault) }
+        Decision { plan: self.plan(&view, standing, &proposal, now).unwrap_or(None), fallback: Some(fault) }
+    }
+
+    /// Makes a plan of a proposal in which what rests stays; where that leaves no room for what was promised by
+    /// the operator, it does not.
+    fn plan(
+        &self,
+        view: &View<'_>,
+        standing: Standing,
+        proposal: &Proposal,
+        now: HostTime,
+    ) -> Result<Option<Plan>, Violations> {
+        let calm = self.fence.hold(view, proposal, now);
+        let calm = calm.and_then(|(promised, proposal)| plan(view, &promised, standing, &proposal).ok());
+        calm.map_or_else(|| plan(view, view.world.vms, standing, proposal), Ok)
     }
 
     /// The number of a plan is taken, whatever becomes of it.
@@ -115,6 +137,7 @@ impl Decider {
         for change in plan.changes() {
             self.changed_at[change.step.kind() as usize] = Some(now);
         }
+        self.fence.note(plan, now);
     }
 
     /// Why a plan of the last decision changes what it changes, by whoever made it.
@@ -160,10 +183,16 @@ fn is_resting(last: HostTime, pace: Duration, now: HostTime) -> bool {
     last <= now && now - last < pace
 }
 
-/// Makes a plan of a proposal; none if nothing would change.
-fn plan(view: &View<'_>, standing: Standing, proposal: &Proposal) -> Result<Option<Plan>, Violations> {
+/// Makes a plan of a proposal, with so much promised to each VM; none if nothing would change. The checker holds
+/// the plan to what the operator promised.
+fn plan(
+    view: &View<'_>,
+    promised: &[VmSpec],
+    standing: Standing,
+    proposal: &Proposal,
+) -> Result<Option<Plan>, Violations> {
     let held = &view.snapshot.assignment;
-    let target = project(view.world, held, view.frozen, proposal);
+    let target = project(World { vms: promised, ..view.world }, held, view.frozen, proposal);
     if target == *held {
         return Ok(None);
     }

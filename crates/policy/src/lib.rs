@@ -8,6 +8,7 @@ mod common;
 mod decision;
 pub mod explain;
 pub mod features;
+mod fence;
 mod fixed;
 mod heracles;
 mod history;

@@ -7,6 +7,7 @@
 mod amount;
 mod driver;
 mod met;
+pub mod text;
 
 use std::time::Duration;
 
