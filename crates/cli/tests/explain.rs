@@ -48,7 +48,9 @@ fn mistakes_are_named() {
         (&[SMALL, "--at", "-5s"], 2, "must be above 0"),
         (&[SMALL, "--json", "no/such/folder.json"], 1, "cannot write no/such/folder.json"),
         (&["examples/hosts/small.toml"], 1, "examples/hosts/small.toml: "),
-        (&[], 2, "SCENARIO.toml"),
+        (&["--at", "5s"], 2, "SCENARIO.toml"),
+        (&["--socket", "none.sock"], 1, "cannot reach a daemon at none.sock"),
+        (&["--json", SMALL], 2, "is there already"),
     ] {
         let output = halcyon(args);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();

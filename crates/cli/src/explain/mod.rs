@@ -12,32 +12,40 @@ use anyhow::{Result, anyhow};
 use halcyon_lab::{Scenario, explain};
 use halcyon_policy::Learned;
 
+use crate::ask;
 use crate::bench::{INTERRUPTED, USAGE, output};
 use crate::demo::{print, stop_on_interrupt};
 use crate::weights;
 
-/// Say why the learned policy changes what it changes
+/// Say why a plan changes what it changes
 ///
-/// Runs a scenario under the learned policy up to a moment, and explains the plan made then, or the last one
-/// before it that changed something: for each change the forecast or the need that drove it, what it costs
-/// and gains by the policy's own estimate, and who would have come next.
+/// Without a scenario: why the running daemon's newest plan is as it is. With one: runs it under the learned
+/// policy up to a moment, and explains the plan made then, or the last one before it that changed something.
+/// For each change: the forecast or the need that drove it, what it costs and gains by the policy's own
+/// estimate, and who would have come next.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The scenario
+    /// A scenario; the running daemon if left out
     #[arg(value_name = "SCENARIO.toml")]
-    scenario: PathBuf,
+    scenario: Option<PathBuf>,
     /// Simulated time since the start, such as 90s, 10m or 1.5h; the first 10 minutes if left out
-    #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = time)]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = time, requires = "scenario")]
     at: Option<Duration>,
     /// Only changes for this VM
     #[arg(long, value_name = "NAME")]
     vm: Option<String>,
     /// Weights for the policy, as `halcyon train` writes them; those that come with Halcyon if left out
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", requires = "scenario")]
     model: Option<PathBuf>,
-    /// Write the explanation as JSON; to standard output, instead of the text, if FILE is -
-    #[arg(long, value_name = "FILE")]
+    /// Write the explanation as JSON; to standard output, instead of the text, if FILE is - or left out
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-")]
     json: Option<PathBuf>,
+    /// The daemon's socket; /run/halcyon/halcyon.sock if left out
+    #[arg(long, value_name = "PATH", env = crate::ask::SOCKET)]
+    socket: Option<PathBuf>,
+    /// Ask the daemon again every second, until Ctrl-C
+    #[arg(long, conflicts_with = "scenario")]
+    watch: bool,
 }
 
 /// How long a run goes on where no time is asked for.
@@ -64,7 +72,17 @@ fn time(text: &str) -> Result<Duration, String> {
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     output::check_json(args.json.as_deref())?;
-    let scenario = Scenario::read(&args.scenario)?;
+    let Some(path) = &args.scenario else {
+        if let Some(file) = args.json.as_deref().filter(|file| file.exists()) {
+            eprintln!(
+                "halcyon: {} is there already; give a scenario before --json, or another file",
+                file.display()
+            );
+            return Ok(ExitCode::from(USAGE));
+        }
+        return ask::explain(args.socket.clone(), args.vm.as_deref(), args.json.as_deref(), args.watch);
+    };
+    let scenario = Scenario::read(path)?;
     if let Some(mistake) = mistake(args, &scenario) {
         eprintln!("halcyon: {mistake}");
         return Ok(ExitCode::from(USAGE));
@@ -73,7 +91,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let stop = stop_on_interrupt()?;
     let until = args.at.unwrap_or(AT).min(scenario.duration);
     let explained = explain(&scenario, learned, until, args.vm.as_deref(), &stop)
-        .map_err(|error| anyhow!(error).context(format!("cannot run {}", args.scenario.display())))?;
+        .map_err(|error| anyhow!(error).context(format!("cannot run {}", path.display())))?;
     if stop.load(Ordering::Relaxed) {
         eprintln!("halcyon: interrupted; nothing was explained");
         return Ok(ExitCode::from(INTERRUPTED));

@@ -2,6 +2,7 @@
 
 use halcyon_lab::Explained;
 use halcyon_policy::Explanation;
+use halcyon_policy::explain::text::{facts, headline};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
@@ -9,7 +10,7 @@ use ratatui::text::{Line, Span};
 use super::super::scene::Scene;
 use super::super::units::clock;
 use super::{Frame, cut, lines};
-use crate::explain::text::{WIDTH, facts, headline, together};
+use crate::explain::text::{WIDTH, together};
 
 /// One row.
 enum Row {
