@@ -21,6 +21,15 @@ as_root() {
     fi
 }
 
+# A program that writes a file and then moves it into its place turns /dev/null into a plain file when root
+# names that as its output. Build scripts write to it then, and Cargo gives what they wrote to the compiler.
+ensure_null_device() {
+    [ ! -c /dev/null ] || return 0
+    say "-- /dev/null is no device here; making it one again: mknod -m 666 /dev/null c 1 3"
+    { as_root rm -f /dev/null && as_root mknod -m 666 /dev/null c 1 3; } && [ -c /dev/null ] \
+        || die "please make /dev/null a device again: rm -f /dev/null; mknod -m 666 /dev/null c 1 3"
+}
+
 apt_install() {
     have apt-get || die "please install $* (or their like on this distribution) and start again; only apt is known here"
     [ "$(id -u)" -eq 0 ] || have sudo || die "please run as root: apt-get install $*"

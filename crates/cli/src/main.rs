@@ -11,6 +11,7 @@ mod scenario;
 mod trace;
 mod train;
 mod weights;
+mod whole;
 
 use std::process::ExitCode;
 

@@ -1,7 +1,6 @@
 //! `halcyon trace`: importing traces of real VMs, looking at them, fitting and running the generator.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,6 +15,8 @@ use halcyon_sim::trace::{
     self, Column, Progress, Reading, Selection, Series, TraceError, TraceFormat, TraceSet, Writer,
 };
 use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::whole::Whole;
 
 /// Import, show, fit and generate traces of VM demand.
 #[derive(Debug, Args)]
@@ -225,7 +226,7 @@ fn place(output: &OutputArgs) -> String {
 pub(crate) fn write_whole(
     path: &Path,
     force: bool,
-    write: impl FnOnce(&mut BufWriter<&mut File>) -> anyhow::Result<()>,
+    write: impl FnOnce(&mut BufWriter<&mut Whole>) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     if is_stdout(path) {
         bail!(
@@ -235,32 +236,12 @@ pub(crate) fn write_whole(
     if path.exists() && !force {
         bail!("{} exists; give another name, or --force to replace it", path.display());
     }
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let failed = || format!("cannot write {}", path.display());
-    let mut temporary = tempfile::NamedTempFile::new_in(folder).with_context(failed)?;
-    let mut buffer = BufWriter::new(temporary.as_file_mut());
+    let mut file = Whole::begin(path)?;
+    let mut buffer = BufWriter::new(&mut file);
     write(&mut buffer)?;
-    buffer.flush().with_context(failed)?;
+    buffer.flush().with_context(|| format!("cannot write {}", path.display()))?;
     drop(buffer);
-    temporary.as_file().sync_all().with_context(failed)?;
-    share(temporary.as_file()).with_context(failed)?;
-    if force {
-        temporary.persist(path).map_err(|error| error.error).with_context(failed)?;
-    } else {
-        temporary.persist_noclobber(path).map_err(|error| error.error).with_context(failed)?;
-    }
-    Ok(())
-}
-
-/// Temporary files are the owner's alone; a trace is for everyone, as any other output.
-#[cfg(unix)]
-fn share(file: &File) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    file.set_permissions(std::fs::Permissions::from_mode(0o644))
-}
-#[cfg(not(unix))]
-fn share(_: &File) -> io::Result<()> {
-    Ok(())
+    if force { file.end() } else { file.end_if_new() }
 }
 
 /// Progress on the error stream: a bar on a terminal, now and then a line otherwise.

@@ -71,7 +71,7 @@ fn a_page_is_written_whole_and_replaces_nothing_but_pages() {
     assert!(page.contains("halcyon scenario show a.toml --html &#39;it"), "the command is there, quoted");
     for (args, says) in [
         (["show", "a.toml", "--html", "a.toml"], "will not replace a.toml"),
-        (["show", "a.toml", "--html", "no/such.html"], "cannot write the report no/such.html"),
+        (["show", "a.toml", "--html", "no/such.html"], "cannot write no/such.html"),
         (["show", "none.toml", "--html", "x.html"], "cannot read the scenario none.toml"),
     ] {
         let output = halcyon(folder.path(), &args);

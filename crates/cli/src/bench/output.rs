@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use halcyon_lab::bench::{Detail, Report};
 use serde::Serialize;
 
 use super::Args;
 use crate::demo::report::quoted;
+use crate::whole::{self, Whole};
 
 /// Says no before the long run if a file could not be written after it.
 pub(super) fn check(args: &Args) -> Result<()> {
@@ -18,7 +19,7 @@ pub(super) fn check(args: &Args) -> Result<()> {
 /// The same for the JSON alone.
 pub(crate) fn check_json(path: Option<&Path>) -> Result<()> {
     match path {
-        Some(path) if !is_stdout(path) => beside(path).map(drop),
+        Some(path) if !is_stdout(path) => Whole::begin(path).map(drop),
         _ => Ok(()),
     }
 }
@@ -27,35 +28,14 @@ fn is_stdout(path: &Path) -> bool {
     path.as_os_str() == "-"
 }
 
-/// A file in the same folder, which becomes the result when it is complete.
-fn beside(path: &Path) -> Result<tempfile::NamedTempFile> {
-    if path.is_dir() {
-        bail!("cannot write {}: it is a folder; name a file in it", path.display());
-    }
-    let folder = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    tempfile::NamedTempFile::new_in(folder).with_context(|| {
-        format!("cannot write {}: name a folder that exists and is writable", path.display())
-    })
-}
-
 /// Writes the JSON to its file, or gives it back for standard output.
 pub(crate) fn json(path: Option<&Path>, report: &impl Serialize) -> Result<Option<String>> {
-    use std::io::Write;
     let Some(path) = path else { return Ok(None) };
     let text = serde_json::to_string_pretty(report).context("cannot write the result as JSON")? + "\n";
     if is_stdout(path) {
         return Ok(Some(text));
     }
-    let tried = || format!("cannot write {}", path.display());
-    let mut file = beside(path)?;
-    file.write_all(text.as_bytes()).with_context(tried)?;
-    file.as_file().sync_all().with_context(tried)?;
-    #[cfg(unix)]
-    crate::demo::report::readable(file.as_file()).with_context(tried)?;
-    file.persist(path).map_err(|error| error.error).with_context(tried)?;
+    whole::write(path, &text)?;
     Ok(None)
 }
 

@@ -1,16 +1,24 @@
 //! `--report`: the HTML file, written as a whole or not at all.
 
-use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
+use std::io::Read;
+use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use halcyon_lab::{Comparison, RunResult, Scenario};
 
 use super::Args;
+use crate::whole::{self, Whole};
 
 /// Says no before the long run if the file could not be written after it; leaves nothing behind.
 pub(crate) fn check(path: Option<&Path>) -> Result<()> {
-    path.map_or(Ok(()), |path| beside(path).map(drop))
+    let Some(path) = path else { return Ok(()) };
+    if path.exists() && !path.is_file() && !path.is_dir() {
+        bail!("cannot write the report {}: it is no ordinary file; name another", path.display());
+    }
+    if path.is_file() && !is_report(path) {
+        bail!("will not replace {}: it is no report; name another file", path.display());
+    }
+    Whole::begin(path).map(drop)
 }
 
 /// Writes the report of the first scenario if one was asked for.
@@ -31,21 +39,8 @@ pub(super) fn write(
 }
 
 pub(crate) fn save(path: &Path, text: &str) -> Result<()> {
-    let tried = || format!("cannot write the report {}", path.display());
-    let mut file = beside(path)?;
-    file.write_all(text.as_bytes()).with_context(tried)?;
-    file.as_file().sync_all().with_context(tried)?;
-    #[cfg(unix)]
-    readable(file.as_file()).with_context(tried)?;
-    file.persist(path).map_err(|error| error.error).with_context(tried)?;
-    Ok(())
-}
-
-/// A temporary file is its owner's alone; a report is to be read like any other file.
-#[cfg(unix)]
-pub(crate) fn readable(file: &std::fs::File) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    file.set_permissions(std::fs::Permissions::from_mode(0o644))
+    check(Some(path))?;
+    whole::write(path, text)
 }
 
 /// Whether a file may be replaced: an older report, or nothing yet.
@@ -53,35 +48,6 @@ fn is_report(path: &Path) -> bool {
     let mut start = Vec::new();
     let read = std::fs::File::open(path).and_then(|file| file.take(15).read_to_end(&mut start));
     read.is_ok() && (start.is_empty() || start == b"<!DOCTYPE html>")
-}
-
-/// A file in the same folder, which becomes the report when it is complete.
-fn beside(path: &Path) -> Result<tempfile::NamedTempFile> {
-    if path.is_dir() {
-        bail!("cannot write the report {}: it is a folder; name a file in it", path.display());
-    }
-    if path.exists() && !path.is_file() {
-        bail!("cannot write the report {}: it is no ordinary file; name another", path.display());
-    }
-    if path.exists() && !is_report(path) {
-        bail!("will not replace {}: it is no report; name another file", path.display());
-    }
-    let Some(name) = path.file_name() else {
-        bail!("cannot write the report `{}`: it names no file", path.display());
-    };
-    let folder = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
-        _ => PathBuf::from("."),
-    };
-    let mut prefix = std::ffi::OsString::from(".");
-    prefix.push(name);
-    tempfile::Builder::new().prefix(&prefix).tempfile_in(&folder).with_context(|| {
-        format!(
-            "cannot write the report {}: no file can be made in {}; name a folder that exists and is writable",
-            path.display(),
-            folder.display()
-        )
-    })
 }
 
 /// The command that gives the same report again.

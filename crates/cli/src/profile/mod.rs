@@ -13,6 +13,8 @@ use halcyon_lab::fit;
 use halcyon_lab::profiles;
 use halcyon_model::profile::{Application, Profiles, write_application};
 
+use crate::whole;
+
 /// Fit, list and show profiles of applications.
 #[derive(Debug, Args)]
 pub(crate) struct ProfileArgs {
@@ -107,23 +109,7 @@ fn write(profiles: &Profiles, folder: &Path, force: bool) -> anyhow::Result<()> 
     }
     for application in profiles.iter() {
         let (path, text) = (path(application), write_application(application));
-        let failed = || format!("cannot write {}", path.display());
-        let mut temporary = tempfile::NamedTempFile::new_in(folder).with_context(failed)?;
-        temporary.write_all(text.as_bytes()).with_context(failed)?;
-        temporary.as_file().sync_all().with_context(failed)?;
-        share(temporary.as_file()).with_context(failed)?;
-        temporary.persist(&path).map_err(|error| error.error).with_context(failed)?;
+        whole::write(&path, &text)?;
     }
-    Ok(())
-}
-
-/// Temporary files are the owner's alone; a profile is for everyone, as any other output.
-#[cfg(unix)]
-fn share(file: &fs::File) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    file.set_permissions(fs::Permissions::from_mode(0o644))
-}
-#[cfg(not(unix))]
-fn share(_: &fs::File) -> io::Result<()> {
     Ok(())
 }

@@ -164,8 +164,7 @@ impl Folder {
         let mut file = self.beside(name)?;
         file.write_all(bytes).with_context(tried)?;
         file.as_file().sync_all().with_context(tried)?;
-        #[cfg(unix)]
-        crate::demo::report::readable(file.as_file()).with_context(tried)?;
+        crate::whole::share(file.as_file()).with_context(tried)?;
         file.persist(&path).map_err(|error| error.error).with_context(tried)?;
         Ok(())
     }
