@@ -11,3 +11,10 @@ pub mod nvml;
 pub mod qmp;
 pub mod resctrl;
 pub mod sampler;
+pub mod vm;
+
+/// An error with its causes, on one line.
+pub(crate) fn error_chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}

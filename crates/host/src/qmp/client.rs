@@ -203,6 +203,12 @@ impl Client {
         lock(&self.state).connected
     }
 
+    /// Why there is no connection, as far as that is known.
+    #[must_use]
+    pub fn trouble(&self) -> String {
+        lock(&self.state).trouble.clone()
+    }
+
     /// Whether the guest is no more: nobody listens on its socket, or there is no socket. A guest that does
     /// not answer is not gone.
     #[must_use]

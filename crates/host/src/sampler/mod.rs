@@ -50,6 +50,7 @@ use halcyon_model::{HostTime, VmId, VmSample};
 pub use around::LinkState;
 pub use detail::{VmDetail, WorkingSetFrom};
 pub use guest::{Counted, Guest, Paces, Process, Roots};
+pub(crate) use process::started_ticks;
 pub use source::{Kind, Trouble};
 
 use crate::nvml::Reading;

@@ -35,6 +35,15 @@ pub(super) struct ProcessStat {
     pub(super) resident_pages: u64,
 }
 
+/// When a process was started, in ticks since boot; none where there is no such process.
+pub(crate) fn started_ticks(proc: &Path, pid: u32) -> Option<u64> {
+    use std::io::Read;
+    let mut text = String::new();
+    let file = std::fs::File::open(proc.join(pid.to_string()).join("stat")).ok()?;
+    file.take(MOST_STAT as u64).read_to_string(&mut text).ok()?;
+    ProcessStat::of(&text).map(|stat| stat.started_ticks)
+}
+
 impl ProcessStat {
     fn of(text: &str) -> Option<Self> {
         // The name is in brackets and may hold brackets and blanks itself. What follows is field 3 on.

@@ -113,13 +113,7 @@ impl SampleError {
     }
 
     fn chain(&self) -> String {
-        let mut text = self.to_string();
-        let mut cause = std::error::Error::source(self);
-        while let Some(error) = cause {
-            text = format!("{text}: {error}");
-            cause = error.source();
-        }
-        text
+        crate::error_chain(self)
     }
 }
 
