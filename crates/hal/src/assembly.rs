@@ -86,6 +86,12 @@ impl Assembly {
         &self.held
     }
 
+    /// Whether no change is under way.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.flights.is_empty()
+    }
+
     /// Takes as believed what another source knows, such as a journal. The next reading corrects it.
     pub fn believe(&mut self, held: Assignment) {
         self.held = held;

@@ -7,6 +7,7 @@ pub mod affinity;
 mod ceiling;
 pub mod cgroup;
 mod kept;
+pub mod live;
 pub mod nvml;
 pub mod qmp;
 pub mod resctrl;

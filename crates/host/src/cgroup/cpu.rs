@@ -197,10 +197,11 @@ impl Sockets {
 
 impl CpuDriver {
     /// A driver of these groups on these sockets, by socket id. VMs are placed where every group has a
-    /// cpuset.
+    /// cpuset and the CPUs of every socket are known.
     #[must_use]
     pub fn new(groups: BTreeMap<VmId, Group>, sockets: Vec<SocketCpus>) -> Self {
-        let places = sockets.len() > 1 && groups.values().all(|group| group.has(Controller::Cpuset));
+        let known = sockets.len() > 1 && sockets.iter().all(|socket| !socket.cpus.0.is_empty());
+        let places = known && groups.values().all(|group| group.has(Controller::Cpuset));
         let guests = groups.into_iter().map(|(vm, group)| (vm, Guest::new(group))).collect();
         Self { guests, sockets: Sockets(sockets), places }
     }

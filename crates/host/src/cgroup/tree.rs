@@ -156,6 +156,16 @@ impl Tree {
         }
     }
 
+    /// Whether a group is one that [`make`](Self::make) made.
+    #[must_use]
+    pub fn is_ours(&self, group: &Group) -> bool {
+        let mut folders = group.folders().peekable();
+        folders.peek().is_some()
+            && folders.all(|(_, folder)| {
+                self.mounts.values().any(|(_, mount)| folder.parent() == Some(&mount.join("halcyon")))
+            })
+    }
+
     /// Removes a group that nothing is in any more.
     ///
     /// # Errors
