@@ -66,6 +66,9 @@ pub struct Status {
     pub stuck: Vec<String>,
     /// What went wrong lately; none while all is well.
     pub trouble: Option<String>,
+    /// What keeps VMs from being managed or measured in part.
+    #[serde(default)]
+    pub notices: Vec<String>,
 }
 
 /// How the control cycle keeps its pace.
@@ -118,6 +121,9 @@ pub struct Vm {
     pub id: u32,
     /// Its name.
     pub name: String,
+    /// What it does, such as `running` or `paused`; null where that is not known.
+    #[serde(default)]
+    pub state: Option<String>,
     /// CPU time that it is sure of, in thousandths of a CPU.
     pub cpu_share_milli: u64,
     /// CPU time that it may use at most.

@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use halcyon_hal::{Event, Executor, Host, Inventory, Journal, JournalError, ObserveError};
-use halcyon_model::{Families, HostTime, Plan, Snapshot};
+use halcyon_model::{Families, Generation, HostTime, Plan, Snapshot};
 use halcyon_policy::{Allowance, Decider, Explanation, Fallback, History, Policy, View};
 
 /// What a cycle may do.
@@ -103,6 +103,13 @@ impl<J: Journal> Cycle<J> {
             snapshot: Snapshot::default(),
             events: Vec::new(),
         }
+    }
+
+    /// Numbers plans from after this one, the newest that a journal knows.
+    #[must_use]
+    pub fn counting_from(mut self, newest: Generation) -> Self {
+        self.decider.count_from(newest);
+        self
     }
 
     /// Goes on in another way from the next cycle.

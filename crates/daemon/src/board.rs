@@ -47,6 +47,10 @@ pub(crate) struct Shown {
     /// Why the configuration was not taken when it was read last.
     pub(crate) refused: Option<String>,
     pub(crate) stuck: Vec<String>,
+    /// What keeps VMs from being managed or measured in part.
+    pub(crate) notices: Vec<String>,
+    /// What VMs do.
+    pub(crate) states: BTreeMap<VmId, String>,
     pub(crate) pace: Pace,
     changes: Changes,
     names: Names,
@@ -75,6 +79,8 @@ impl Board {
             trouble: None,
             refused: None,
             stuck: Vec::new(),
+            notices: Vec::new(),
+            states: BTreeMap::new(),
             pace: Pace::default(),
             changes: Changes::default(),
             names: Names::new(&inventory.topology, &inventory.vms),
@@ -157,6 +163,7 @@ impl Shown {
             changes: self.changes,
             stuck: self.stuck.iter().map(|step| self.names.replace(step)).collect(),
             trouble: self.trouble.clone().or_else(|| self.refused.clone()),
+            notices: self.notices.clone(),
         }
     }
 
@@ -174,6 +181,7 @@ impl Shown {
             Some(Vm {
                 id: spec.id.0,
                 name: spec.name.clone(),
+                state: self.states.get(&spec.id).cloned(),
                 cpu_share_milli: holding.cpu.share.get(),
                 cpu_ceiling_milli: holding.cpu.ceiling.get(),
                 cpu_used_milli: rates.and_then(|rates| rates.cpu).map(MilliCpu::get),

@@ -7,6 +7,8 @@ use halcyon_api::Mode;
 use serde::Deserialize;
 
 const MOST_BYTES: u64 = 1 << 20;
+const STATE: &str = "/var/lib/halcyon";
+const CGROUPS: &str = "/sys/fs/cgroup";
 const DEFAULT_PERIOD: Duration = Duration::from_millis(100);
 const PERIODS: std::ops::RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(60);
 
@@ -37,6 +39,23 @@ pub enum Kind {
         /// The scenario's file.
         scenario: PathBuf,
     },
+    /// The host that the daemon runs on.
+    Linux(Linux),
+}
+
+/// A Linux host with guests under QEMU.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Linux {
+    /// A file that describes the host; none to look at the machine.
+    pub describe: Option<PathBuf>,
+    /// A file with what VMs are promised, by name; none to promise each a little.
+    pub vms: Option<PathBuf>,
+    /// Folders with QMP sockets, or sockets.
+    pub sockets: Vec<PathBuf>,
+    /// Where the journal is, and what else has to outlive the daemon.
+    pub state: PathBuf,
+    /// Where control groups are.
+    pub cgroups: PathBuf,
 }
 
 /// Why a configuration cannot be taken.
@@ -74,15 +93,59 @@ struct File {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct HostSection {
-    #[serde(rename = "kind")]
-    _kind: HostKind,
-    scenario: PathBuf,
+    kind: HostKind,
+    scenario: Option<PathBuf>,
+    describe: Option<PathBuf>,
+    vms: Option<PathBuf>,
+    sockets: Option<Vec<PathBuf>>,
+    state: Option<PathBuf>,
+    cgroups: Option<PathBuf>,
+}
+
+impl HostSection {
+    /// The host, with paths relative to `base`.
+    fn kind(self, base: &Path) -> Result<Kind, String> {
+        let other = |key: &str, kind: &str| Err(format!("host.{key} is for kind = \"{kind}\"; remove it"));
+        match self.kind {
+            HostKind::Sim => {
+                let linux = [
+                    ("describe", self.describe.is_some()),
+                    ("vms", self.vms.is_some()),
+                    ("sockets", self.sockets.is_some()),
+                    ("state", self.state.is_some()),
+                    ("cgroups", self.cgroups.is_some()),
+                ];
+                if let Some((key, _)) = linux.into_iter().find(|(_, given)| *given) {
+                    return other(key, "linux");
+                }
+                let Some(scenario) = self.scenario else {
+                    return Err("host.scenario is missing: name a file that `halcyon scenario new` wrote".into());
+                };
+                Ok(Kind::Sim { scenario: base.join(scenario) })
+            }
+            HostKind::Linux if self.scenario.is_some() => other("scenario", "sim"),
+            HostKind::Linux => {
+                let sockets = self.sockets.unwrap_or_default();
+                if sockets.is_empty() {
+                    return Err("host.sockets is missing: name the folders where QEMU's QMP sockets are".into());
+                }
+                Ok(Kind::Linux(Linux {
+                    describe: self.describe.map(|path| base.join(path)),
+                    vms: self.vms.map(|path| base.join(path)),
+                    sockets: sockets.into_iter().map(|path| base.join(path)).collect(),
+                    state: self.state.map_or_else(|| STATE.into(), |path| base.join(path)),
+                    cgroups: self.cgroups.map_or_else(|| CGROUPS.into(), |path| base.join(path)),
+                }))
+            }
+        }
+    }
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum HostKind {
     Sim,
+    Linux,
 }
 
 #[derive(Deserialize, Default)]
@@ -134,7 +197,7 @@ impl Config {
         let base = path.parent().unwrap_or(Path::new(""));
         Ok(Self {
             path: path.into(),
-            kind: Kind::Sim { scenario: base.join(file.host.scenario) },
+            kind: file.host.kind(base).map_err(wrong)?,
             mode: file.control.mode.unwrap_or(Mode::Advise),
             policy: file.control.policy.unwrap_or_else(|| "learned".into()),
             period,
@@ -195,6 +258,23 @@ mod tests {
         ] {
             let error = parsed(text).expect_err(text).to_string();
             assert!(error.contains(said) && error.contains("halcyon.toml"), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_linux_host_needs_sockets_alone() {
+        let config = parsed("[host]\nkind = \"linux\"\nsockets = [\"/run/vms\", \"one.qmp\"]").expect("it is one");
+        let Kind::Linux(linux) = config.kind else { panic!("{:?}", config.kind) };
+        assert_eq!(linux.sockets, [Path::new("/run/vms"), Path::new("/etc/halcyon/one.qmp")]);
+        assert_eq!((linux.state.as_path(), linux.describe), (Path::new(STATE), None));
+        for (text, said) in [
+            ("[host]\nkind = \"linux\"", "host.sockets is missing"),
+            ("[host]\nkind = \"linux\"\nsockets = []", "host.sockets is missing"),
+            ("[host]\nkind = \"linux\"\nsockets = [\"a\"]\nscenario = \"b\"", "host.scenario is for"),
+            ("[host]\nkind = \"sim\"\nscenario = \"b\"\nvms = \"v\"", "host.vms is for"),
+        ] {
+            let error = parsed(text).expect_err(text).to_string();
+            assert!(error.contains(said), "{text}: {error}");
         }
     }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use halcyon_control::{Cycle, Mode, Outcome, Stopwatch};
 use halcyon_hal::{Host, Journal};
-use halcyon_model::HostTime;
+use halcyon_model::{HostTime, VmId};
 use halcyon_policy::Policy;
 
 use crate::board::Board;
@@ -26,6 +26,22 @@ pub trait Machine: Host + Send {
     /// The time between two cycles that comes nearest to what is wanted.
     fn period(&self, wanted: Duration) -> Duration {
         wanted
+    }
+
+    /// Whether what is decided will be carried out from now on.
+    fn let_act(&mut self, acts: bool) {
+        let _ = acts;
+    }
+
+    /// What a VM does, such as `running`; none where that is not known.
+    fn state(&self, vm: VmId) -> Option<String> {
+        let _ = vm;
+        None
+    }
+
+    /// What keeps VMs from being managed or measured, each on a line.
+    fn notices(&self) -> Vec<String> {
+        Vec::new()
     }
 
     /// Another cycle is about to begin, a period after the last.
@@ -73,6 +89,7 @@ impl<J: Journal> Engine<'_, J> {
     pub(crate) fn run(mut self) {
         let watch = Watch(Instant::now());
         let mut due = Instant::now();
+        let mut noticed = None;
         self.announce();
         loop {
             match self.orders.recv_timeout(due.saturating_duration_since(Instant::now())) {
@@ -91,6 +108,7 @@ impl<J: Journal> Engine<'_, J> {
                 break;
             }
             self.turn(&watch, late, began);
+            self.notice(self.machine.now(), &mut noticed);
             (self.beat)();
             due += period;
             while due + period <= Instant::now() {
@@ -106,6 +124,15 @@ impl<J: Journal> Engine<'_, J> {
         }
     }
 
+    /// Notices are put together from what every source says, and so not in every cycle.
+    fn notice(&self, now: HostTime, last: &mut Option<HostTime>) {
+        if last.is_none_or(|last| now.saturating_sub(last) >= Duration::from_secs(1)) {
+            *last = Some(now);
+            let notices = self.machine.notices();
+            self.board.shown().notices = notices;
+        }
+    }
+
     fn announce(&self) {
         let mut shown = self.board.shown();
         shown.mode = self.config.mode;
@@ -118,6 +145,7 @@ impl<J: Journal> Engine<'_, J> {
         if let Some(policy) = policy {
             self.cycle.replace_policy(policy);
         }
+        self.machine.let_act(config.mode == halcyon_api::Mode::Act);
         self.config = config;
         self.announce();
     }
@@ -154,6 +182,8 @@ impl<J: Journal> Engine<'_, J> {
         let mut shown = self.board.shown();
         shown.fallback = outcome.fallback.as_ref().map(ToString::to_string);
         shown.see(&inventory, self.cycle.snapshot());
+        let state = |vm: VmId| Some((vm, self.machine.state(vm)?));
+        shown.states = inventory.vms.iter().filter_map(|spec| state(spec.id)).collect();
         shown.stuck = self.cycle.executor().stuck().iter().map(|stuck| stuck.step.to_string()).collect();
         if let Some(plan) = &outcome.plan {
             let acts = self.config.mode == halcyon_api::Mode::Act;

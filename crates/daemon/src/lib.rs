@@ -10,6 +10,6 @@ mod service;
 mod trail;
 
 pub use board::Board;
-pub use config::{Config, ConfigError, Kind};
+pub use config::{Config, ConfigError, Kind, Linux};
 pub use engine::{Machine, Passed};
 pub use service::{Site, StartError, Started, run};

@@ -6,7 +6,8 @@ use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
 use halcyon_control::Cycle;
-use halcyon_hal::{Executor, MemoryJournal};
+use halcyon_hal::{Executor, Journal};
+use halcyon_model::Generation;
 use halcyon_policy::{Policy, Reactive, by_name};
 use sd_notify::NotifyState;
 use tokio::net::UnixListener;
@@ -17,9 +18,6 @@ use crate::board::Board;
 use crate::config::{Config, ConfigError};
 use crate::engine::{Engine, Machine, Order, chain, of_cycle};
 use crate::server;
-
-/// Entries that the journal of a simulated host keeps.
-const JOURNAL: usize = 100_000;
 
 /// Why a daemon did not start. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
@@ -58,11 +56,15 @@ pub enum StartError {
 }
 
 /// What a daemon is started with.
-pub struct Site {
+pub struct Site<J> {
     /// The configuration, read.
     pub config: Config,
     /// The host that it names.
     pub machine: Box<dyn Machine>,
+    /// Carries plans out; it may have taken up what another left.
+    pub executor: Executor<J>,
+    /// The newest plan that its journal knows.
+    pub newest: Generation,
     /// Where to listen.
     pub socket: PathBuf,
 }
@@ -78,8 +80,8 @@ pub struct Started {
 ///
 /// # Errors
 /// When it cannot start.
-pub fn run(site: Site, up: impl FnOnce(&Started)) -> Result<(), StartError> {
-    let Site { config, machine, socket } = site;
+pub fn run<J: Journal>(site: Site<J>, up: impl FnOnce(&Started)) -> Result<(), StartError> {
+    let Site { config, machine, executor, newest, socket } = site;
     let policy = policy(&config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let runtime = runtime.map_err(|source| StartError::System { what: "start a thread", source })?;
@@ -93,8 +95,8 @@ pub fn run(site: Site, up: impl FnOnce(&Started)) -> Result<(), StartError> {
     drop(context);
     runtime.spawn(listen(listener, Arc::clone(&board), config.users.clone(), stopped));
     runtime.spawn(signals.obey(config.clone(), orders.clone(), Arc::clone(&board)));
-    let executor = Executor::new(MemoryJournal::new(JOURNAL));
     let cycle = Cycle::over(executor, policy, Box::new(Reactive::default()), of_cycle(&config));
+    let cycle = cycle.counting_from(newest);
     up(&Started { socket: socket.clone() });
     notify(&[NotifyState::Ready]);
     let watchdog = watchdog();

@@ -127,6 +127,11 @@ impl Decider {
         calm.map_or_else(|| plan(view, view.world.vms, standing, proposal), Ok)
     }
 
+    /// Plans up to this number were made by others; the next one has a higher one.
+    pub fn count_from(&mut self, newest: Generation) {
+        self.plan = self.plan.max(newest);
+    }
+
     /// The number of a plan is taken, whatever becomes of it.
     pub fn number(&mut self, plan: &Plan) {
         self.plan = plan.generation();

@@ -41,6 +41,7 @@ pub(super) fn status(status: &Status) -> String {
     if let Some(why) = &status.fallback {
         rows.push(("heuristic", format!("decides for now: {why}")));
     }
+    rows.extend(status.notices.iter().map(|notice| ("notice", notice.clone())));
     rows.extend(status.stuck.iter().map(|step| ("stuck", step.clone())));
     if let Some(trouble) = &status.trouble {
         rows.push(("trouble", trouble.clone()));
@@ -79,15 +80,16 @@ pub(super) fn vms(vms: &[Vm]) -> String {
     }
     let width = vms.iter().map(|vm| vm.name.chars().count()).max().unwrap_or(0).max(4);
     let mut text = format!(
-        "{:<width$} {:>7} {:>7} {:>7} {:>7}  {:>8} {:>8} {:>8} {:>10}  devices\n",
-        "name", "CPU", "sure of", "at most", "waits", "memory", "touched", "stalled", "traffic"
+        "{:<width$} {:<8} {:>7} {:>7} {:>7} {:>7}  {:>8} {:>8} {:>8} {:>10}  devices\n",
+        "name", "state", "CPU", "sure of", "at most", "waits", "memory", "touched", "stalled", "traffic"
     );
     for vm in vms {
         let milli = |milli: Option<u64>| milli.map_or_else(|| "–".into(), cores);
         let _ = writeln!(
             text,
-            "{:<width$} {:>7} {:>7} {:>7} {:>7}  {:>8} {:>8} {:>8} {:>10}  {}",
+            "{:<width$} {:<8} {:>7} {:>7} {:>7} {:>7}  {:>8} {:>8} {:>8} {:>10}  {}",
             vm.name,
+            vm.state.as_deref().unwrap_or("–"),
             milli(vm.cpu_used_milli),
             cores(vm.cpu_share_milli),
             cores(vm.cpu_ceiling_milli),
