@@ -80,7 +80,10 @@ struct Open {
 pub struct Writer<W: Durable> {
     output: W,
     key: Option<Key>,
+    /// What the next snapshot differs from.
     last: Snapshot,
+    /// When the last snapshot was taken.
+    taken: HostTime,
     open: Option<Open>,
     synced: HostTime,
     tally: Tally,
@@ -95,7 +98,8 @@ impl<W: Durable> Writer<W> {
         output.write_all(&file_head())?;
         output.make_durable()?;
         let tally = Tally { bytes: frame::FILE_HEAD as u64, ..Tally::default() };
-        Ok(Self { output, key: None, last: Snapshot::default(), open: None, synced: HostTime::ZERO, tally })
+        let (last, taken, synced) = (Snapshot::default(), HostTime::ZERO, HostTime::ZERO);
+        Ok(Self { output, key: None, last, taken, open: None, synced, tally })
     }
 
     /// How much was recorded so far; the last second is not in the file yet.
@@ -117,8 +121,8 @@ impl<W: Durable> Writer<W> {
     ) -> Result<(), WriteError> {
         let unfit = |flaw: Flaw| WriteError::Unfit { what: flaw.0 };
         snapshot::check(inventory, snapshot).map_err(unfit)?;
-        if self.key.is_some() && snapshot.at < self.last.at {
-            let what = format!("its clock went back from {:?} to {:?}", self.last.at, snapshot.at);
+        if self.key.is_some() && snapshot.at < self.taken {
+            let what = format!("its clock went back from {:?} to {:?}", self.taken, snapshot.at);
             return Err(WriteError::Unfit { what });
         }
         let form = self.changed(inventory).map_err(unfit)?;
@@ -174,14 +178,14 @@ impl<W: Durable> Writer<W> {
         let Some(open) = &mut self.open else { return Ok(()) };
         snapshot::put(&self.last, snapshot, &mut open.snapshots);
         open.count += 1;
-        let gap = if open.count == 1 { FRAME } else { snapshot.at.saturating_sub(self.last.at) };
-        let (large, lasted) = (open.snapshots.len() > LARGE, snapshot.at.saturating_sub(open.began));
-        // The first snapshot of all does not wait: nobody knows how long the next one takes.
-        let first = self.tally.snapshots == 0;
+        // Nobody knows how long the second snapshot takes.
+        let gap = if self.tally.snapshots == 0 { FRAME } else { snapshot.at.saturating_sub(self.taken) };
+        let full = open.snapshots.len() > LARGE || snapshot.at.saturating_sub(open.began) + gap >= FRAME;
         self.last.clone_from(snapshot);
+        self.taken = snapshot.at;
         self.tally.snapshots += 1;
         self.tally.samples += snapshot.vms.len() as u64;
-        if first || large || open.count > 1 && lasted + gap >= FRAME {
+        if full {
             self.close()?;
         }
         Ok(())
@@ -199,7 +203,7 @@ impl<W: Durable> Writer<W> {
         if let Some(key) = &mut self.key {
             key.frames += 1;
         }
-        if self.tally.frames == 1 || self.last.at.saturating_sub(self.synced) >= SYNC {
+        if self.tally.frames == 1 || self.taken.saturating_sub(self.synced) >= SYNC {
             self.sync()?;
         }
         Ok(())
@@ -208,7 +212,7 @@ impl<W: Durable> Writer<W> {
     fn sync(&mut self) -> io::Result<()> {
         self.output.make_durable()?;
         self.tally.durable = self.tally.frames;
-        self.synced = self.last.at;
+        self.synced = self.taken;
         Ok(())
     }
 
