@@ -5,7 +5,10 @@ mod bench;
 mod demo;
 mod doctor;
 mod explain;
+mod live;
+mod machine;
 mod profile;
+mod record;
 mod run;
 mod scenario;
 mod trace;
@@ -28,6 +31,7 @@ enum Halcyon {
     History(ask::HistoryArgs),
     Plan(ask::PlanArgs),
     Profile(profile::ProfileArgs),
+    Record(record::Args),
     Run(run::Args),
     Scenario(scenario::ScenarioArgs),
     Status(ask::StatusArgs),
@@ -45,6 +49,7 @@ fn main() -> ExitCode {
         Halcyon::History(args) => ask::history(&args),
         Halcyon::Plan(args) => ask::plan(&args),
         Halcyon::Profile(args) => profile::run(&args).map(|()| ExitCode::SUCCESS),
+        Halcyon::Record(args) => record::run(&args),
         Halcyon::Run(args) => run::run(&args),
         Halcyon::Scenario(args) => scenario::run(&args).map(|()| ExitCode::SUCCESS),
         Halcyon::Status(args) => ask::status(&args),

@@ -3,21 +3,25 @@
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::{Context, Result};
-use halcyon_daemon::{Config, Kind, Machine, Passed, Site};
-use halcyon_hal::{Actuate, ActuateError, Inventory, Observe, ObserveError, Progress, Ticket};
-use halcyon_lab::Scenario;
-use halcyon_model::{HostTime, Snapshot, Step};
-use halcyon_sim::SimHost;
+use halcyon_api::Mode;
+use halcyon_daemon::{Config, Kind, Site};
+use halcyon_hal::{Executor, Journal, MemoryJournal, Room, SqliteJournal};
+use halcyon_host::live::Ids;
+use halcyon_model::Generation;
 
 use crate::ask::SOCKET;
+use crate::live::ThisHost;
+use crate::machine::machine;
+
+/// Entries that the journal of a simulated host keeps.
+const JOURNAL: usize = 100_000;
 
 /// Drive a host: watch its VMs, decide ten times a second, and act where that is allowed
 ///
-/// Runs until Ctrl-C or SIGTERM and leaves VMs as they are. SIGHUP reads the configuration again. For now the
-/// host is a simulated one: that of a scenario, in real time.
+/// Runs until Ctrl-C or SIGTERM and leaves VMs as they are. SIGHUP reads the configuration again. The
+/// host is this one, with its guests under QEMU, or a simulated one: that of a scenario, in real time.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The configuration
@@ -44,85 +48,34 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let colour = std::io::stderr().is_terminal();
     tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colour).with_writer(std::io::stderr).init();
     let config = Config::read(&args.config)?;
-    let machine = machine(&config)?;
     let socket = args.socket.clone().or_else(|| config.socket.clone());
     let socket = halcyon_api::socket_or_default(socket);
-    let (mode, policy) = (config.mode, config.policy.clone());
-    halcyon_daemon::run(Site { config, machine, socket }, |started| {
+    match &config.kind {
+        Kind::Sim { .. } => {
+            let (machine, executor) = (machine(&config)?, Executor::new(MemoryJournal::new(JOURNAL)));
+            drive(Site { config, machine, executor, newest: Generation(0), socket })
+        }
+        Kind::Linux(linux) => {
+            let state = &linux.state;
+            std::fs::create_dir_all(state).with_context(|| {
+                format!("cannot make the folder {}; name another as host.state", state.display())
+            })?;
+            // The journal is one program's alone, and with it all that is in this folder.
+            let (journal, unfinished) = SqliteJournal::open(&state.join("journal.db"), Room::DEFAULT)?;
+            let ids = Ids::open(&state.join("vms.json"))?;
+            let acts = config.mode == Mode::Act;
+            let machine = Box::new(ThisHost::open(linux, ids, acts, &unfinished)?);
+            let newest = unfinished.newest;
+            let executor = Executor::resume(journal, unfinished);
+            drive(Site { config, machine, executor, newest, socket })
+        }
+    }
+}
+
+fn drive<J: Journal>(site: Site<J>) -> Result<ExitCode> {
+    let (mode, policy) = (site.config.mode, site.config.policy.clone());
+    halcyon_daemon::run(site, |started| {
         tracing::info!(?mode, policy, socket = %started.socket.display(), "Halcyon is up");
     })?;
     Ok(ExitCode::SUCCESS)
-}
-
-fn machine(config: &Config) -> Result<Box<dyn Machine>> {
-    match &config.kind {
-        Kind::Sim { scenario } => {
-            let read = Scenario::read(scenario)?;
-            let host = read.host().with_context(|| format!("{} cannot start", scenario.display()))?;
-            let name = scenario.file_stem().map(|stem| stem.to_string_lossy().into_owned());
-            let (step, duration) = (read.parameters.step, read.duration);
-            Ok(Box::new(Simulated { host, name: name.unwrap_or_default(), step, duration }))
-        }
-    }
-}
-
-/// A scenario's host, in real time.
-struct Simulated {
-    host: SimHost,
-    name: String,
-    step: Duration,
-    duration: Duration,
-}
-
-impl Machine for Simulated {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn now(&self) -> HostTime {
-        self.host.now()
-    }
-
-    /// Whole steps of the simulation, one at least.
-    fn period(&self, wanted: Duration) -> Duration {
-        let steps = (wanted.as_secs_f64() / self.step.as_secs_f64()).round().clamp(1.0, 1e6);
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-        let steps = steps as u32;
-        self.step * steps
-    }
-
-    fn pass(&mut self, period: Duration) -> Passed {
-        let until = self.host.now() + period;
-        while self.host.now() < until {
-            if self.host.now() >= self.duration {
-                return Passed::Over;
-            }
-            self.host.step();
-        }
-        Passed::On
-    }
-}
-
-impl Observe for Simulated {
-    fn inventory(&self) -> std::sync::Arc<Inventory> {
-        self.host.inventory()
-    }
-
-    fn observe(&mut self, snapshot: &mut Snapshot) -> Result<(), ObserveError> {
-        self.host.observe(snapshot)
-    }
-}
-
-impl Actuate for Simulated {
-    fn estimate(&self, step: &Step) -> Duration {
-        self.host.estimate(step)
-    }
-
-    fn begin(&mut self, step: &Step) -> Result<Progress, ActuateError> {
-        self.host.begin(step)
-    }
-
-    fn poll(&mut self, ticket: Ticket) -> Progress {
-        self.host.poll(ticket)
-    }
 }

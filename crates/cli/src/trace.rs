@@ -41,7 +41,8 @@ enum TraceCommand {
 struct ImportArgs {
     /// The trace: a file, a folder or an archive, as its format has it.
     path: PathBuf,
-    /// Its format: halcyon, planetlab, gwa-t-12, opendc, alibaba-genai or azure-vm. Detected if left out.
+    /// Its format: halcyon, planetlab, gwa-t-12, opendc, alibaba-genai, azure-vm or recording. Detected if
+    /// left out.
     #[arg(long)]
     format: Option<TraceFormat>,
     #[command(flatten)]
@@ -330,12 +331,15 @@ fn show(args: &ShowArgs) -> anyhow::Result<()> {
             }
         }
     });
-    let selection = Selection::new(SHOWN_VMS, SHOWN_TIME, 0);
+    let selection = Selection::new(SHOWN_VMS, SHOWN_TIME, 0).suited_to(format);
     let set = TraceSet::collect(noted, &selection, &args.path)?;
     let common =
         intervals.iter().max_by_key(|(_, times)| **times).map(|(interval, _)| interval.as_secs_f64());
     let mut out = io::stdout().lock();
     writeln!(out, "format    {format}")?;
+    if format == TraceFormat::Recording {
+        crate::record::show::describe(&args.path, &mut out)?;
+    }
     writeln!(out, "VMs       {}", latest.len())?;
     writeln!(out, "readings  {rows}")?;
     writeln!(out, "span      {:.1} hours", span.1.saturating_sub(span.0).as_secs_f64() / 3600.0)?;
@@ -364,7 +368,8 @@ fn write_summaries(out: &mut impl Write, summaries: &[Summary]) -> anyhow::Resul
 
 fn write_sparklines(out: &mut impl Write, set: &TraceSet) -> anyhow::Result<()> {
     let hours = set.interval.as_secs_f64() * f64::from(u32::try_from(set.samples())?) / 3600.0;
-    writeln!(out, "\n{} VMs over the first {hours:.0} hours, 0 to 100 %", set.series.len())?;
+    let digits = if hours < 10.0 { 2 } else { 0 };
+    writeln!(out, "\n{} VMs over the first {hours:.digits$} hours, 0 to 100 %", set.series.len())?;
     for series in &set.series {
         let shown = [Column::Cpu, Column::GpuUtil, Column::MemoryUtil].into_iter().find_map(|column| {
             Some((column, series.column(column)?)).filter(|(_, v)| v.iter().any(Option::is_some))

@@ -60,7 +60,7 @@ pub enum Passed {
 /// What an engine is told while it runs.
 pub(crate) enum Order {
     /// Go on like this.
-    Change { config: Config, policy: Option<Box<dyn Policy + Send>> },
+    Change { config: Box<Config>, policy: Option<Box<dyn Policy + Send>> },
     /// End, and leave all as it is.
     Stop,
 }
@@ -94,7 +94,7 @@ impl<J: Journal> Engine<'_, J> {
         loop {
             match self.orders.recv_timeout(due.saturating_duration_since(Instant::now())) {
                 Ok(Order::Change { config, policy }) => {
-                    self.change(config, policy);
+                    self.change(*config, policy);
                     continue;
                 }
                 Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => break,

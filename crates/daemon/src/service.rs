@@ -157,7 +157,7 @@ impl Signals {
                             config = new.clone();
                             board.shown().refused = None;
                             // Whoever does not listen any more is about to end.
-                            let _ = orders.send(Order::Change { config: new, policy });
+                            let _ = orders.send(Order::Change { config: Box::new(new), policy });
                         }
                         Err(why) => {
                             tracing::error!(why, "the configuration was not taken; all goes on as before");

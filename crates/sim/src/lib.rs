@@ -12,6 +12,7 @@ mod load;
 mod outlook;
 mod parameters;
 mod queue;
+pub mod recording;
 mod score;
 mod tenancy;
 pub mod trace;

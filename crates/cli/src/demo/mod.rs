@@ -26,7 +26,7 @@ use halcyon_sim::trace::TraceFormat;
 /// policy is shown at work, next to the static assignment; at the end all policies stand in one table.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Demand: a trace file or folder
+    /// Demand: a trace file or folder, or a recording
     #[arg(long, value_name = "PATH")]
     trace: Option<PathBuf>,
     /// The form of the trace; found out by looking if left out

@@ -1,13 +1,14 @@
 //! From arguments to scenarios.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use halcyon_lab::{Draw, Scenario};
 use halcyon_model::VmSpec;
 use halcyon_model::describe::{Host, parse_host, parse_vms};
-use halcyon_sim::trace::{self, Selection, TraceSet, generator};
+use halcyon_sim::trace::{self, Progress, Selection, TraceSet, generator};
 
 use super::Args;
 
@@ -107,10 +108,13 @@ fn traces(args: &Args, vms: usize, seed: u64) -> Result<TraceSet> {
         let duration = args.hours.max(Duration::from_secs(600));
         return Ok(generator::Generator::new(&parameters, seed).trace_set(vms, duration));
     };
-    let readings = trace::open(path, args.format)?;
-    let selection = Selection::new(vms, args.hours.max(Duration::from_secs(300)), seed);
+    let format = args.format.map_or_else(|| trace::detect(path), Ok)?;
+    let progress = Arc::new(Progress::default());
+    let readings = trace::open_watched(path, Some(format), &progress)?;
+    let selection = Selection::new(vms, args.hours.max(Duration::from_secs(300)), seed).suited_to(format);
     let set = TraceSet::collect(readings, &selection, path)?;
     if seed == args.seed {
+        progress.notes().iter().for_each(|(note, _)| eprintln!("halcyon: {}: {note}", set.source));
         say_what_is_short(&set, vms);
     }
     Ok(set)

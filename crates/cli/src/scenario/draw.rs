@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use halcyon_lab::{Draw, Scenario, default_vms, profiles};
 use halcyon_model::describe::parse_host;
-use halcyon_sim::trace::{self, Selection, TraceSet, generator};
+use halcyon_sim::trace::{self, Progress, Selection, TraceFormat, TraceSet, generator};
 
 use super::NewArgs;
 use crate::demo::{print, setup};
@@ -55,11 +55,21 @@ fn traces(args: &NewArgs, vms: usize) -> Result<TraceSet> {
     }
     let each = vms.div_ceil(args.traces.len());
     let duration = args.hours.max(Duration::from_secs(300));
-    let one = |path: &PathBuf| -> Result<TraceSet> {
-        let selection = Selection::new(each, duration, args.seed);
-        Ok(TraceSet::collect(trace::open(path, None)?, &selection, path)?)
+    let formats = args.traces.iter().map(|path| trace::detect(path)).collect::<Result<Vec<_>, _>>()?;
+    // All have one grid: that of recordings only if there is nothing else.
+    let recorded = formats.iter().all(|format| *format == TraceFormat::Recording);
+    let selection = Selection::new(each, duration, args.seed);
+    let selection = if recorded { selection.suited_to(TraceFormat::Recording) } else { selection };
+    let one = |(path, format): (&PathBuf, &TraceFormat)| -> Result<TraceSet> {
+        let progress = Arc::new(Progress::default());
+        let readings = trace::open_watched(path, Some(*format), &progress)?;
+        let set = TraceSet::collect(readings, &selection, path)?;
+        if *format == TraceFormat::Recording {
+            progress.notes().iter().for_each(|(note, _)| eprintln!("halcyon: {}: {note}", set.source));
+        }
+        Ok(set)
     };
-    let mut sets = args.traces.iter().map(one).collect::<Result<Vec<_>>>()?;
+    let mut sets = args.traces.iter().zip(&formats).map(one).collect::<Result<Vec<_>>>()?;
     for set in &sets {
         if !set.shortfall.is_zero() {
             let hours = set.shortfall.as_secs_f64() / 3600.0;

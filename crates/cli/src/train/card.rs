@@ -112,7 +112,7 @@ fn facts(out: &mut String, training: &Training, threads: NonZeroUsize) {
 fn data(training: &Training) -> String {
     if training.has_origin() {
         format!(
-            "recordings of a host (scenario files, named in the command): the first {:.0} % of their time, in parts \
+            "recordings of a host (files named in the command): the first {:.0} % of their time, in parts \
              at random moments with seeds of their own for what happens between the recorded values",
             100.0 * LEARNED_SHARE
         )

@@ -41,8 +41,8 @@ pub(crate) struct Args {
     /// better than `reactive` on scenarios that it never saw
     #[arg(long, conflicts_with_all = ["rounds", "reinforce", "runs", "minutes", "steps", "batch", "seed", "width", "judged", "from", "model"])]
     smoke: bool,
-    /// Go on from weights that are there, on recordings of a host (scenario files). The first 70 % of their
-    /// time is learned from; if the result is not better on the rest, exit code 1 and no weights
+    /// Go on from weights that are there, on recordings of a host (files of `halcyon record`, or scenario
+    /// files). The first 70 % of their time is learned from; if the result is not better on the rest, exit code 1 and no weights
     #[arg(long, value_name = "RECORDING", num_args = 1.., requires = "output")]
     from: Vec<PathBuf>,
     /// The weights to go on from; those that come with Halcyon if left out

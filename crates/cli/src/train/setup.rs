@@ -9,6 +9,7 @@ use halcyon_lab::train::{
     Course, Exam, Imitation, Lessons, Recipe, Recordings, Reinforcement, Stage, Standard,
 };
 use halcyon_policy::Network;
+use halcyon_sim::recording::is_recording;
 use serde::{Deserialize, Serialize};
 
 use super::Args;
@@ -35,7 +36,7 @@ pub(super) struct Teaching {
 enum Source {
     /// Drawn scenarios on every host shape.
     Standard,
-    /// Files of scenarios, and from whose weights it went on.
+    /// Recordings and files of scenarios, and from whose weights it went on.
     Recordings { files: Vec<File>, model: Option<PathBuf> },
 }
 
@@ -198,10 +199,15 @@ fn read_all(paths: &[PathBuf]) -> Result<(Vec<File>, Vec<Scenario>)> {
     let mut files = Vec::new();
     let mut scenarios = Vec::new();
     for path in paths {
+        if is_recording(path) {
+            scenarios.push(Scenario::read(path)?);
+            files.push(File { path: absolute(path)?, sha256: sha256_of(path)? });
+            continue;
+        }
         let bytes = weights::read_whole(path, halcyon_lab::MOST_SCENARIO_BYTES)?;
         let text = std::str::from_utf8(&bytes).ok().with_context(|| {
             format!(
-                "{} is no scenario: it is not UTF-8 text; name files of `halcyon scenario new`",
+                "{} is no scenario: it is not UTF-8 text; name files of `halcyon record` or of `halcyon scenario new`",
                 path.display()
             )
         })?;
@@ -224,5 +230,19 @@ fn absolute(path: &Path) -> Result<PathBuf> {
 
 fn sha256(bytes: &[u8]) -> String {
     use sha2::Digest;
-    sha2::Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&sha2::Sha256::digest(bytes))
+}
+
+/// Of a file of any size.
+fn sha256_of(path: &Path) -> Result<String> {
+    use sha2::Digest;
+    let tried = || format!("cannot read {}", path.display());
+    let mut digest = sha2::Sha256::new();
+    let mut file = std::fs::File::open(path).with_context(tried)?;
+    std::io::copy(&mut file, &mut digest).with_context(tried)?;
+    Ok(hex(&digest.finalize()))
+}
+
+fn hex(digest: &[u8]) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }

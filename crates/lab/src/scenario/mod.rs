@@ -7,6 +7,7 @@ mod gpus;
 mod kinds;
 mod lots;
 mod outline;
+mod recording;
 mod series;
 mod sizes;
 mod sketch;

@@ -20,7 +20,7 @@ const UNLABELLED: usize = 5;
 
 /// What a program makes of GPU slices where none was measured. A choice: a quarter of its time does not
 /// depend on them, and it needs the memory of the smallest common instance.
-const ANY_GPU: GpuResponse =
+pub(super) const ANY_GPU: GpuResponse =
     GpuResponse { whole: 7, fixed: 0.25, bandwidth: 0.3, memory: ByteSize::new(5_000_000_000) };
 
 /// What all sketches of a draw have in common.

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use halcyon_model::units::ByteSize;
 
+use super::TraceFormat;
 use super::error::{Place, Problem, TraceError};
 use super::reading::{Column, Reading};
 
@@ -39,6 +40,20 @@ impl Selection {
     pub const fn new(vms: usize, duration: Duration, seed: u64) -> Self {
         let (interval, hold) = (Duration::from_secs(300), Duration::from_secs(900));
         Self { vms, duration, interval, hold, seed }
+    }
+
+    /// As fine as the simulator's steps for a recording, which is finer than any public trace; coarser only
+    /// where that would take too much memory.
+    #[must_use]
+    pub fn suited_to(mut self, format: TraceFormat) -> Self {
+        if format == TraceFormat::Recording {
+            self.interval = Duration::from_secs(1);
+            let vms = u64::try_from(self.vms).unwrap_or(u64::MAX);
+            while (self.duration.as_secs() / self.interval.as_secs()).saturating_mul(vms) > MAX_CELLS / 64 {
+                self.interval *= 2;
+            }
+        }
+        self
     }
 
     fn samples(&self) -> Result<u64, TraceError> {

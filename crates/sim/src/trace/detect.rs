@@ -10,6 +10,7 @@ use super::alibaba_genai::is_pod_file;
 use super::error::{Place, Problem, TraceError};
 use super::form::VERSION_LINE;
 use super::input;
+use crate::recording;
 
 const PARQUET_MAGIC: &[u8] = b"PAR1";
 const TAR_MAGIC_AT: usize = 257;
@@ -55,6 +56,9 @@ fn of_file(path: &Path) -> Result<TraceFormat, TraceError> {
         return Ok(TraceFormat::AlibabaGenAi);
     }
     let mut bytes = input::open(path, &Arc::default())?;
+    if recording::begins(bytes.fill_buf().map_err(|error| place.unreadable(error))?) {
+        return Ok(TraceFormat::Recording);
+    }
     if looks_like_tar(&mut bytes).map_err(|error| place.unreadable(error))? {
         return Ok(TraceFormat::PlanetLab);
     }

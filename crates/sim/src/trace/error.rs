@@ -100,6 +100,9 @@ pub enum TraceError {
         #[source]
         source: parquet::errors::ParquetError,
     },
+    /// A recording that its reader refuses.
+    #[error(transparent)]
+    Recording(#[from] crate::recording::ReadError),
     /// The output could not be written.
     #[error("cannot write the trace")]
     Write {

@@ -15,12 +15,13 @@ mod fields;
 mod form;
 pub mod generator;
 mod gwa_t_12;
-mod input;
+pub(crate) mod input;
 pub mod limits;
 mod opendc;
 pub mod planetlab;
 mod progress;
 mod reading;
+mod recording;
 mod records;
 mod vms;
 
@@ -56,12 +57,21 @@ pub enum TraceFormat {
     AlibabaGenAi,
     /// Azure's VM readings.
     AzureVm,
+    /// A recording of a host.
+    Recording,
 }
 
 impl TraceFormat {
     /// Every format.
-    pub const ALL: [Self; 6] =
-        [Self::Halcyon, Self::PlanetLab, Self::GwaT12, Self::OpenDc, Self::AlibabaGenAi, Self::AzureVm];
+    pub const ALL: [Self; 7] = [
+        Self::Halcyon,
+        Self::PlanetLab,
+        Self::GwaT12,
+        Self::OpenDc,
+        Self::AlibabaGenAi,
+        Self::AzureVm,
+        Self::Recording,
+    ];
 
     /// The name on the command line.
     #[must_use]
@@ -73,6 +83,7 @@ impl TraceFormat {
             Self::OpenDc => "opendc",
             Self::AlibabaGenAi => "alibaba-genai",
             Self::AzureVm => "azure-vm",
+            Self::Recording => "recording",
         }
     }
 }
@@ -112,7 +123,7 @@ pub fn open_watched(
 ) -> Result<Readings, TraceError> {
     let format = format.map_or_else(|| detect(path), Ok)?;
     let folder = path.is_dir();
-    if folder && matches!(format, TraceFormat::Halcyon | TraceFormat::AzureVm) {
+    if folder && matches!(format, TraceFormat::Halcyon | TraceFormat::AzureVm | TraceFormat::Recording) {
         return Err(
             Place::file(path).wrong(Problem::new("a folder", format!("a file in the format {format}")))
         );
@@ -124,6 +135,7 @@ pub fn open_watched(
         TraceFormat::OpenDc => opendc::open(path, progress),
         TraceFormat::AlibabaGenAi => alibaba_genai::open(path, progress),
         TraceFormat::AzureVm => azure_vm::open(path, progress),
+        TraceFormat::Recording => recording::open(path, progress),
     }?;
     Ok(Box::new(UntilError { readings: Some(readings) }))
 }

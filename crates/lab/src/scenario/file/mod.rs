@@ -23,6 +23,8 @@ mod write;
 
 use std::path::{Path, PathBuf};
 
+use halcyon_sim::recording::{ReadError, is_recording};
+
 use super::{Scenario, ScenarioError};
 
 /// The version of the form that is written and read.
@@ -42,6 +44,17 @@ pub enum FileError {
         /// Why.
         #[source]
         source: std::io::Error,
+    },
+    /// A recording that its reader refuses.
+    #[error(transparent)]
+    Recording(#[from] ReadError),
+    /// A recording that makes no scenario.
+    #[error("{}: the recording {what}", path.display())]
+    Recorded {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it and what would help.
+        what: String,
     },
     /// Something in the text is wrong.
     #[error("{}: line {line}: {element}: {problem}", path.display())]
@@ -76,13 +89,17 @@ pub enum FileError {
 }
 
 impl Scenario {
-    /// Reads a scenario from its file.
+    /// Reads a scenario from its file, or from a recording of a host, which is told by its first bytes. A
+    /// recording's scenario has the seed 1.
     ///
     /// # Errors
     /// When the file cannot be read, with the first line that is wrong, or when its VMs do not fit its
     /// host.
     pub fn read(path: &Path) -> Result<Self, FileError> {
         use std::io::Read;
+        if is_recording(path) {
+            return Self::of_recording(path);
+        }
         let unreadable = |source| FileError::Read { path: path.to_path_buf(), source };
         let mut bytes = Vec::new();
         let file = std::fs::File::open(path).map_err(unreadable)?;
@@ -90,7 +107,12 @@ impl Scenario {
         let text = String::from_utf8(bytes).map_err(|error| {
             let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
             let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
-            wrong(path, line, "the file", "is not UTF-8 text; choose a file made by `halcyon scenario new`")
+            wrong(
+                path,
+                line,
+                "the file",
+                "is not UTF-8 text; choose a file made by `halcyon scenario new`, or a recording",
+            )
         })?;
         Self::parse(&text, path)
     }
