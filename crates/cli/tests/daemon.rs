@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use halcyon_host::qmp::fake::{FakeQemu, Guest, Trouble};
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// Longer than anything here takes, on a machine that is busy.
@@ -33,8 +34,11 @@ fn config(control: &str) -> String {
 
 impl Daemon {
     fn start(control: &str) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        std::fs::write(folder.path().join("halcyon.toml"), config(control)).expect("a file");
+        Self::run(tempfile::tempdir().expect("a folder"), &config(control))
+    }
+
+    fn run(folder: TempDir, config: &str) -> Self {
+        std::fs::write(folder.path().join("halcyon.toml"), config).expect("a file");
         let child = Command::new(env!("CARGO_BIN_EXE_halcyon"))
             .args(["run", "--config", "halcyon.toml", "--socket", "halcyon.sock"])
             .current_dir(folder.path())
@@ -173,5 +177,90 @@ fn what_cannot_be_started_says_why() {
         let output = command.output().expect("the program starts");
         assert_eq!(output.status.code(), Some(1), "{text}");
         assert!(String::from_utf8_lossy(&output.stderr).contains(says), "{output:?}");
+    }
+}
+
+/// A daemon on this host, whose guests are peers that speak QMP and whose control groups are an empty folder.
+fn on_this_host(mode: &str, guests: impl FnOnce(&Path)) -> Daemon {
+    let folder = tempfile::tempdir().expect("a folder");
+    for name in ["vms", "cgroups"] {
+        std::fs::create_dir(folder.path().join(name)).expect("a folder");
+    }
+    guests(&folder.path().join("vms"));
+    let vms = "[[vm]]\nname = \"web\"\nvcpus = 1\nmemory = { reservation = \"64MiB\", limit = \"1GiB\" }\n";
+    std::fs::write(folder.path().join("vms.toml"), vms).expect("a file");
+    let host = "[host]\nkind = \"linux\"\nsockets = [\"vms\"]\nstate = \"state\"\ncgroups = \"cgroups\"\n";
+    Daemon::run(folder, &format!("{host}vms = \"vms.toml\"\n[control]\nmode = \"{mode}\"\n"))
+}
+
+fn guest(folder: &Path, name: &str) -> FakeQemu {
+    let size = 512 << 20;
+    let guest = Guest { memory: size, needs: 64 << 20, ..Guest::default() };
+    let guest = FakeQemu::start(&folder.join(format!("{name}.qmp")), guest).expect("a socket");
+    guest.machine().answers.insert("query-name".into(), json!({ "name": name }));
+    guest.machine().answers.insert("query-memory-size-summary".into(), json!({ "base-memory": size }));
+    guest
+}
+
+fn names(vms: &Value) -> Vec<&str> {
+    vms.as_array().into_iter().flatten().filter_map(|vm| vm["name"].as_str()).collect()
+}
+
+#[test]
+fn guests_of_this_host_are_found_followed_and_keep_their_numbers() {
+    let mut guests = Vec::new();
+    let mut daemon = on_this_host("observe", |folder| guests.extend(["web", "db"].map(|name| guest(folder, name))));
+    let folder = daemon.folder.path().join("vms");
+    let vms = daemon.until(&["vms", "--json"], |vms| vms[1]["cpu_used_milli"].is_u64());
+    assert_eq!(names(&vms), ["db", "web"], "numbers are given in the order of sockets");
+    assert_eq!((&vms[0]["state"], &vms[0]["memory_bytes"]), (&json!("running"), &json!(512 << 20)));
+    let web = vms[1]["id"].clone();
+    let late = guest(&folder, "late");
+    daemon.until(&["vms", "--json"], |vms| names(vms) == ["db", "web", "late"]);
+    guests[0].machine().answers.insert("query-status".into(), json!({ "status": "paused" }));
+    guests[0].machine().emit("STOP", json!({}));
+    daemon.until(&["vms", "--json"], |vms| vms[1]["state"] == "paused");
+    guests[1].misbehave(Trouble::Silent);
+    daemon.until(&["vms", "--json"], |vms| vms[0]["state"] == "silent");
+    drop(guests);
+    daemon.until(&["vms", "--json"], |vms| names(vms) == ["late"]);
+    let again = guest(&folder, "web");
+    let twin = FakeQemu::start(&folder.join("x-twin.qmp"), Guest::default()).expect("a socket");
+    twin.machine().answers.insert("query-name".into(), json!({ "name": "web" }));
+    let vms = daemon.until(&["vms", "--json"], |vms| names(vms) == ["web", "late"]);
+    assert_eq!(vms[0]["id"], web);
+    let status = daemon.until(&["status", "--json"], |status| {
+        let notices = status["notices"].as_array().into_iter().flatten();
+        notices.filter_map(Value::as_str).any(|notice| notice.contains("another VM has this name"))
+    });
+    assert_eq!(status["trouble"], Value::Null, "{status}");
+    daemon.signal(Signal::TERM);
+    assert!(daemon.child.wait().expect("it ends").success());
+    let asked = late.machine().executed.clone();
+    assert!(!asked.contains_key("balloon") && !asked.contains_key("qom-set"), "{asked:?}");
+    drop((again, twin));
+}
+
+#[test]
+fn a_host_that_cannot_be_driven_is_told_with_its_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("vms.toml"), "[[vm]]\nname = \"a\"\nvcpus = 0\n").expect("a file");
+    std::fs::create_dir(folder.path().join("state")).expect("a folder");
+    for (host, says) in [
+        ("sockets = [\"vms\"]\nvms = \"vms.toml\"", "vms.toml"),
+        ("sockets = [\"vms\"]\ndescribe = \"none.toml\"", "none.toml"),
+        ("sockets = [\"vms\"]\nstate = \"vms.toml/x\"", "host.state"),
+        ("sockets = []", "host.sockets is missing"),
+    ] {
+        let state = if host.contains("state") { "" } else { "\nstate = \"state\"" };
+        std::fs::write(folder.path().join("halcyon.toml"), format!("[host]\nkind = \"linux\"\n{host}{state}\n"))
+            .expect("a file");
+        let output = Command::new(env!("CARGO_BIN_EXE_halcyon"))
+            .args(["run", "--config", "halcyon.toml", "--socket", "s"])
+            .current_dir(folder.path())
+            .output()
+            .expect("the program starts");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(1) && said.contains(says), "{host}: {said}");
     }
 }

@@ -23,7 +23,7 @@ use halcyon_model::{
     Assignment, Capabilities, HostTime, NodeId, Snapshot, Step, Topology, VmId, VmSample, VmSpec, World, admit,
 };
 
-use crate::cgroup::{CpuDriver, Group, Layout, SocketCpus, Tree};
+use crate::cgroup::{Controller, CpuDriver, Group, Layout, SocketCpus, Tree};
 use crate::qmp::{Clock, MemoryBinding, MemoryDriver, Plug};
 use crate::sampler::{Guest, Paces, Roots, Sampler};
 use crate::vm::{Change, Instance, Life, Monitor, Place};
@@ -393,10 +393,10 @@ fn assemble(
     began: Instant,
 ) -> Assembly {
     let clock: Clock = Arc::new(move || began.elapsed());
-    let drivers: Vec<Box<dyn Driver>> = vec![
-        Box::new(CpuDriver::new(parts.groups, parts.sockets)),
-        Box::new(MemoryDriver::new(parts.memory, clock)),
-    ];
+    let mut drivers: Vec<Box<dyn Driver>> = vec![Box::new(MemoryDriver::new(parts.memory, clock))];
+    if parts.groups.values().all(|group| group.has(Controller::Cpu)) {
+        drivers.push(Box::new(CpuDriver::new(parts.groups, parts.sockets)));
+    }
     let inventory = Inventory {
         topology: topology.clone(),
         vms: parts.specs,
