@@ -3,14 +3,11 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use halcyon_daemon::{Config, Kind, Machine, Passed};
-use halcyon_hal::{Actuate, ActuateError, Inventory, Observe, ObserveError, Progress, Ticket, Unfinished};
-use halcyon_host::live::Ids;
-use halcyon_lab::Scenario;
+use halcyon_daemon::{Config, Kind, Machine, Passed, watched};
+use halcyon_hal::{Actuate, ActuateError, Inventory, Observe, ObserveError, Progress, Ticket};
+use halcyon_lab::{Scenario, profiles};
 use halcyon_model::{HostTime, Snapshot, Step};
 use halcyon_sim::SimHost;
-
-use crate::live::ThisHost;
 
 /// The host, at its beginning, for who only watches it.
 ///
@@ -26,7 +23,7 @@ pub(crate) fn machine(config: &Config) -> Result<Box<dyn Machine>> {
             Ok(Box::new(Simulated { host, name: name.unwrap_or_default(), step, duration }))
         }
         Kind::Linux(linux) => {
-            Ok(Box::new(ThisHost::open(linux, Ids::passing(), false, &Unfinished::default())?))
+            Ok(watched(linux, profiles::embedded())?)
         }
     }
 }

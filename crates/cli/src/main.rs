@@ -5,7 +5,6 @@ mod bench;
 mod demo;
 mod doctor;
 mod explain;
-mod live;
 mod machine;
 mod profile;
 mod record;

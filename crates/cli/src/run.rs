@@ -4,15 +4,14 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use halcyon_api::Mode;
-use halcyon_daemon::{Config, Kind, Site};
-use halcyon_hal::{Executor, Journal, MemoryJournal, Room, SqliteJournal};
-use halcyon_host::live::Ids;
+use halcyon_daemon::{Config, Here, Kind, Site, here};
+use halcyon_hal::{Executor, Journal, MemoryJournal};
+use halcyon_lab::profiles;
 use halcyon_model::Generation;
 
 use crate::ask::SOCKET;
-use crate::live::ThisHost;
 use crate::machine::machine;
 
 /// Entries that the journal of a simulated host keeps.
@@ -56,17 +55,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             drive(Site { config, machine, executor, newest: Generation(0), socket })
         }
         Kind::Linux(linux) => {
-            let state = &linux.state;
-            std::fs::create_dir_all(state).with_context(|| {
-                format!("cannot make the folder {}; name another as host.state", state.display())
-            })?;
-            // The journal is one program's alone, and with it all that is in this folder.
-            let (journal, unfinished) = SqliteJournal::open(&state.join("journal.db"), Room::DEFAULT)?;
-            let ids = Ids::open(&state.join("vms.json"))?;
             let acts = config.mode == Mode::Act;
-            let machine = Box::new(ThisHost::open(linux, ids, acts, &unfinished)?);
-            let newest = unfinished.newest;
-            let executor = Executor::resume(journal, unfinished);
+            let Here { machine, executor, newest } = here(linux, profiles::embedded(), acts)?;
             drive(Site { config, machine, executor, newest, socket })
         }
     }

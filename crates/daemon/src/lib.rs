@@ -4,6 +4,7 @@
 mod board;
 mod config;
 mod engine;
+mod here;
 mod recent;
 mod server;
 mod service;
@@ -12,4 +13,5 @@ mod trail;
 pub use board::Board;
 pub use config::{Config, ConfigError, Kind, Linux};
 pub use engine::{Machine, Passed};
+pub use here::{Here, HereError, here, watched};
 pub use service::{Site, StartError, Started, run};

@@ -124,6 +124,12 @@ impl Live {
         })
     }
 
+    /// What people call it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.topology.name()
+    }
+
     /// Time since it was made.
     #[must_use]
     pub fn now(&self) -> HostTime {
