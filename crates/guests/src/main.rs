@@ -41,12 +41,21 @@ enum Inner {
     /// Carries out one plan: what the check `killed` kills.
     #[command(hide = true)]
     Execute(checks::Execute),
+    /// Is the daemon: what the check `daemon` starts.
+    #[command(hide = true)]
+    Drive(checks::Drive),
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    if let Some(Inner::Execute(order)) = cli.inner {
-        return checks::execute(&order).map_or_else(complain, |()| ExitCode::SUCCESS);
+    match cli.inner {
+        Some(Inner::Execute(order)) => {
+            return checks::execute(&order).map_or_else(complain, |()| ExitCode::SUCCESS);
+        }
+        Some(Inner::Drive(order)) => {
+            return checks::drive(&order).map_or_else(complain, |()| ExitCode::SUCCESS);
+        }
+        None => {}
     }
     if cli.list {
         for check in checks::ALL {

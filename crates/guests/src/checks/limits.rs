@@ -54,7 +54,7 @@ pub(crate) fn run(lab: &Lab, folder: &Path) -> anyhow::Result<()> {
 }
 
 /// The threads of a guest's vCPUs.
-fn vcpus(guest: &mut Guest) -> anyhow::Result<Vec<u32>> {
+pub(super) fn vcpus(guest: &mut Guest) -> anyhow::Result<Vec<u32>> {
     let reply = guest.monitor.execute("query-cpus-fast", serde_json::json!({}))?;
     let threads = halcyon_host::qmp::threads(&reply).context("QEMU does not say who runs its vCPUs")?;
     threads.into_iter().map(|thread| u32::try_from(thread).context("that is no thread")).collect()
@@ -168,7 +168,7 @@ fn weights(bench: &mut Bench, guests: [&mut Guest; 2], vcpus: &[Vec<u32>; 2]) ->
 }
 
 /// CPU time of a thread.
-fn used(thread: u32) -> anyhow::Result<Duration> {
+pub(super) fn used(thread: u32) -> anyhow::Result<Duration> {
     let path = format!("/proc/{thread}/schedstat");
     let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
     let nanoseconds = text.split_whitespace().next().and_then(|word| word.parse().ok());

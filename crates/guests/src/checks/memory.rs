@@ -133,7 +133,7 @@ fn sizes<J: Journal>(rig: &Rig<J>) -> [u64; 2] {
     [0, 1].map(|vm| rig.held().holdings.get(vm).map_or(0, |holding| holding.total_memory().get() >> 20))
 }
 
-fn set_by_hand(guest: &mut Guest, mib: u64) -> anyhow::Result<()> {
+pub(super) fn set_by_hand(guest: &mut Guest, mib: u64) -> anyhow::Result<()> {
     guest.monitor.execute("balloon", json!({ "value": mib << 20 }))?;
     let began = Instant::now();
     while guest.monitor.execute("query-balloon", json!({}))?["actual"].as_u64() != Some(mib << 20) {
@@ -162,7 +162,7 @@ fn available_mib(guest: &mut Guest) -> anyhow::Result<u64> {
 }
 
 /// Has a guest put something into memory that it cannot drop.
-fn fill(guest: &mut Guest, mib: u64) -> anyhow::Result<()> {
+pub(super) fn fill(guest: &mut Guest, mib: u64) -> anyhow::Result<()> {
     let write =
         format!("dd if=/dev/zero of=/tmp/fill-{mib} bs=1M count={mib} 2>&1 && echo kept >>/tmp/fill-{mib}");
     guest.succeed(&write, SHORT)?;

@@ -7,6 +7,7 @@ use anyhow::bail;
 use crate::lab::Lab;
 
 mod boot;
+mod daemon;
 mod device_move;
 mod drive;
 mod guest_dies;
@@ -15,6 +16,7 @@ mod limits;
 mod memory;
 mod slow_unplug;
 
+pub(crate) use self::daemon::{Drive, run_daemon as drive};
 pub(crate) use self::killed::{Execute, execute};
 
 /// One check.
@@ -53,6 +55,11 @@ pub(crate) const ALL: &[Check] = &[
         name: "cpu-and-disk",
         proves: "limits on CPU time and disk traffic are felt in the guest, and as large as they say",
         run: limits::run,
+    },
+    Check {
+        name: "daemon",
+        proves: "the daemon gives running guests what their changing load needs, and a static host does not",
+        run: daemon::run,
     },
     Check {
         name: "killed",

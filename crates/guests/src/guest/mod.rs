@@ -2,7 +2,7 @@
 
 mod channel;
 mod monitor;
-mod process;
+pub(crate) mod process;
 mod shape;
 
 use std::path::Path;

@@ -90,6 +90,9 @@ impl Shape {
     pub(crate) fn arguments(&self, image: &Image, accelerator: Accelerator, at: &Places) -> Vec<OsString> {
         let mut line = Line::default();
         let cpu = if accelerator == Accelerator::Kvm { "host" } else { "max" };
+        if let Some(name) = at.qmp.parent().and_then(Path::file_name) {
+            line.pair("-name", name);
+        }
         line.words("-machine q35 -nodefaults -no-user-config -display none -no-reboot -smp 1");
         line.words(&format!("-accel {} -cpu {cpu}", accelerator.name()));
         match self.virtio_mem_mib {

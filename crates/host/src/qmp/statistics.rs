@@ -110,10 +110,13 @@ impl GuestStatistics {
         })
     }
 
-    /// Memory that the guest cannot do without at once: what it has, less what it could give.
+    /// Memory that the guest cannot do without at once: what it has, less what it could give. Where its
+    /// balloon gives way when memory runs out (`deflate-on-oom`), Linux counts what the balloon took among
+    /// what the guest has; `actual`, what the balloon leaves it, puts that right.
     #[must_use]
-    pub fn in_use_bytes(&self) -> Option<u64> {
-        self.total_bytes?.checked_sub(self.available_bytes.or(self.free_bytes)?)
+    pub fn in_use_bytes(&self, actual: Option<u64>) -> Option<u64> {
+        let has = self.total_bytes?.min(actual.unwrap_or(u64::MAX));
+        has.checked_sub(self.available_bytes.or(self.free_bytes)?)
     }
 }
 
@@ -142,9 +145,10 @@ mod tests {
         let stats =
             json!({ "stat-total-memory": 100, "stat-free-memory": 10, "stat-available-memory": u64::MAX });
         let said = GuestStatistics::of(&json!({ "stats": stats, "last-update": 5 })).expect("it is whole");
-        assert_eq!((said.available_bytes, said.in_use_bytes()), (None, Some(90)));
+        assert_eq!((said.available_bytes, said.in_use_bytes(None)), (None, Some(90)));
+        assert_eq!([60, 200].map(|actual| said.in_use_bytes(Some(actual))), [Some(50), Some(90)]);
         let odd = json!({ "stats": { "stat-total-memory": 1, "stat-free-memory": 2 }, "last-update": 5 });
-        assert_eq!(GuestStatistics::of(&odd).and_then(|said| said.in_use_bytes()), None);
+        assert_eq!(GuestStatistics::of(&odd).and_then(|said| said.in_use_bytes(None)), None);
         assert_eq!(GuestStatistics::of(&json!({ "stats": {} })), None);
     }
 }

@@ -35,6 +35,9 @@ struct Balloon {
     next: Question,
     interval_s: u64,
     said: Source<GuestStatistics>,
+    /// What the balloon leaves the guest, asked for together with what the guest says.
+    actual_question: Option<Pending>,
+    actual: Option<u64>,
     /// When the guest last said something new. What it said before the first time may be of any age.
     renewed_at: Option<HostTime>,
     before_s: Option<u64>,
@@ -57,6 +60,8 @@ impl PeerSource {
             next: Question::Interval,
             interval_s: 1,
             said: Source::new(Kind::GuestMemory),
+            actual_question: None,
+            actual: None,
             renewed_at: None,
             before_s: None,
         });
@@ -115,6 +120,12 @@ impl PeerSource {
         self.balloon.as_ref()?.fresh(now)
     }
 
+    /// Memory that it cannot do without at once, as it last said.
+    pub(super) fn in_use_bytes(&self, now: HostTime) -> Option<u64> {
+        let balloon = self.balloon.as_ref()?;
+        balloon.fresh(now)?.in_use_bytes(balloon.actual)
+    }
+
     pub(super) fn troubles(&self) -> impl Iterator<Item = (Kind, &str)> {
         let balloon = self.balloon.as_ref().and_then(|balloon| balloon.said.trouble());
         self.blocks.trouble().into_iter().chain(balloon)
@@ -124,6 +135,7 @@ impl PeerSource {
 impl Balloon {
     fn begin_anew(&mut self) {
         (self.question, self.next) = (None, Question::Interval);
+        (self.actual_question, self.actual) = (None, None);
         (self.renewed_at, self.before_s) = (None, None);
         self.said.forget();
     }
@@ -142,6 +154,8 @@ impl Balloon {
                     let taken = answer
                         .and_then(|reply| GuestStatistics::of(&reply).ok_or(pending_odd))
                         .map_err(SampleError::from);
+                    let actual = self.actual_question.take().and_then(|asked| asked.poll()?.ok());
+                    self.actual = actual.and_then(|reply| reply.get("actual")?.as_u64());
                     self.take(at, pace, taken);
                     Ok(())
                 }
@@ -155,7 +169,11 @@ impl Balloon {
             let command = match self.next {
                 Question::Interval => Command::statistics_interval(&self.path),
                 Question::SetInterval => Command::set_statistics_interval(&self.path, seconds),
-                Question::Statistics => Command::guest_statistics(&self.path),
+                Question::Statistics => {
+                    // Answers come in the order of questions, so that this one is there with the other.
+                    self.actual_question = Some(client.call(Command::balloon_actual(), PATIENCE));
+                    Command::guest_statistics(&self.path)
+                }
             };
             self.question = Some((self.next, client.call(command, PATIENCE)));
         }

@@ -168,7 +168,7 @@ impl Tracked {
     }
 
     fn working_set(&self, now: HostTime) -> Option<(u64, WorkingSetFrom)> {
-        let said = self.peer.as_ref().and_then(|peer| peer.guest(now)?.in_use_bytes());
+        let said = self.peer.as_ref().and_then(|peer| peer.in_use_bytes(now));
         let aged = || self.group.as_ref().and_then(|group| group.aged_bytes(now));
         said.map(|bytes| (bytes, WorkingSetFrom::Guest))
             .or_else(|| aged().map(|bytes| (bytes, WorkingSetFrom::KernelAgeing)))
