@@ -72,8 +72,15 @@ fn what_was_recorded_is_shown_replayed_and_never_replaced() {
     assert_eq!(std::fs::read(folder.join("it.hrec")).expect("a file"), before);
 
     let shown = text(&halcyon(folder, &["trace", "show", "it.hrec"]).stdout);
-    for part in ["format    recording", "host      small", "7 VMs", "21 snapshots", "every 0.100 s", "end       closed"] {
-        assert!(shown.contains(&part.replace("21 snapshots", "snapshots 21")), "{part}: {shown}");
+    for part in [
+        "format    recording",
+        "host      small",
+        "7 VMs",
+        "snapshots 21",
+        "every 0.100 s",
+        "end       closed",
+    ] {
+        assert!(shown.contains(part), "{part}: {shown}");
     }
     let shown = halcyon(folder, &["scenario", "show", "it.hrec"]);
     assert!(text(&shown.stdout).contains("recording it.hrec"), "{shown:?}");
@@ -93,7 +100,10 @@ fn what_was_recorded_is_shown_replayed_and_never_replaced() {
     assert!(text(&imported.stdout).contains("140 readings written"), "{imported:?}");
     let short = halcyon(folder, &["train", "--from", "it.hrec", "-o", "new"]);
     assert_eq!(short.status.code(), Some(1));
-    assert!(text(&short.stderr).contains("cannot learn from it.hrec: the recording lasts 0 min"), "{short:?}");
+    assert!(
+        text(&short.stderr).contains("cannot learn from it.hrec: the recording lasts 0 min"),
+        "{short:?}"
+    );
 }
 
 #[test]
@@ -116,7 +126,10 @@ fn a_recorder_that_is_told_to_end_closes_its_file_and_one_that_is_killed_leaves_
     std::fs::write(folder.join("torn.hrec"), &whole[..whole.len() - 100]).expect("a file");
     let args = ["demo", "--trace", "torn.hrec", "--vms", "2", "--hours", "0.05", "--json"];
     let output = halcyon(folder, &args);
-    assert!(output.status.success() && text(&output.stderr).contains("a torn tail was left out"), "{output:?}");
+    assert!(
+        output.status.success() && text(&output.stderr).contains("a torn tail was left out"),
+        "{output:?}"
+    );
     let mut damaged = whole.clone();
     damaged[60] ^= 1;
     std::fs::write(folder.join("damaged.hrec"), damaged).expect("a file");

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use common::Still;
 use halcyon_hal::Observe;
+use halcyon_lab::train::{Lessons, Recordings};
 use halcyon_lab::{Draw, Run, Scenario};
 use halcyon_model::{ByteSize, Families, Generation, Snapshot, VmSpec};
 use halcyon_sim::Guest;
@@ -173,5 +174,19 @@ fn a_vm_takes_few_bytes_in_each_snapshot() {
         }
         println!("  {frames} frames, {content} bytes before and {stored} after deflating");
         assert!(each < most, "{what} {each}");
+    }
+}
+
+#[test]
+fn what_is_learned_from_a_recording_ends_where_what_is_held_back_begins() {
+    let (folder, scenario) = (TempDir::new().expect("a folder"), small());
+    let (bytes, ..) = record(&scenario, scenario.duration);
+    let replayed = Scenario::read(&file(&folder, "small.hrec", &bytes)).expect("a scenario");
+    assert_eq!(replayed.longest_interval(), Duration::from_secs(1));
+    let lessons = Recordings::new(vec![replayed], Duration::from_secs(900)).expect("two hours are enough");
+    assert_eq!(lessons.length(), Duration::from_secs(900));
+    for number in 0..4 {
+        let part = lessons.scenario(number, lessons.length()).expect("a part of it");
+        assert!(part.host().is_ok() && part.seed == number);
     }
 }

@@ -197,7 +197,7 @@ fn every_truncation_gives_what_stands_before_it() {
                 assert!(read.len() >= last && read == snapshots[..read.len()]);
                 last = read.len();
                 let whole = length == 16 || starts.contains(&length);
-                let at = starts.iter().copied().filter(|start| *start <= length).next_back().unwrap_or(16);
+                let at = starts.iter().copied().rfind(|start| *start <= length).unwrap_or(16);
                 let torn = Ending::Torn { at: at as u64, bytes: (length - at) as u64 };
                 assert_eq!(ending, if whole { Ending::Unclosed } else { torn });
             }
@@ -408,8 +408,7 @@ proptest! {
         let inventory = inventory(2);
         let bytes = written(&inventory, &course);
         let mut made = bytes[..16].to_vec();
-        let mut number = 0;
-        for start in frames(&bytes) {
+        for (number, start) in (0..).zip(frames(&bytes)) {
             let stored = u32::from_le_bytes(bytes[start + 20..start + 24].try_into().unwrap()) as usize;
             let mut content = bytes[start + 32..start + 32 + stored].to_vec();
             if bytes[start + 5] == 1 {
@@ -422,7 +421,6 @@ proptest! {
                 content[place] = *byte;
             }
             made.extend(frame(bytes[start + 4], number, 0, &content));
-            number += 1;
         }
         if let Ok((read, _)) = read(&made) {
             let _ = written(&inventory, &[]);
@@ -431,7 +429,7 @@ proptest! {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("made.hrec");
         std::fs::write(&path, &made).unwrap();
-        let _ = trace::open(&path, None).map(|readings| readings.for_each(|reading| drop(reading)));
+        let _ = trace::open(&path, None).map(|readings| readings.for_each(drop));
     }
 
     #[test]

@@ -46,7 +46,7 @@ fn head(out: &mut String, outline: &Outline) -> std::fmt::Result {
     let objectives = &outline.objectives;
     writeln!(out, "host        {}", outline.host)?;
     writeln!(out, "demand      {}", outline.source)?;
-    writeln!(out, "run         {} h, seed {}", outline.hours, outline.seed)?;
+    writeln!(out, "run         {} h, seed {}", hours(outline), outline.seed)?;
     writeln!(
         out,
         "VMs         {}; {} arrive later, {} leave earlier; {} without a known program",
@@ -61,6 +61,11 @@ fn head(out: &mut String, outline: &Outline) -> std::fmt::Result {
         "objectives  {} latency{within}, {} throughput, {} best effort",
         objectives.latency, objectives.throughput, objectives.best_effort
     )
+}
+
+/// To a few seconds: a recording ends when it ends.
+fn hours(outline: &Outline) -> f64 {
+    (outline.hours * 1000.0).round() / 1000.0
 }
 
 fn kinds(out: &mut String, outline: &Outline) -> std::fmt::Result {
@@ -114,7 +119,7 @@ fn resources(out: &mut String, outline: &Outline) -> std::fmt::Result {
 fn courses(out: &mut String, outline: &Outline) -> std::fmt::Result {
     let Course { vms, cpu, memory_gib, memory_traffic_gb_s, device_traffic_gb_s, gpu, .. } = &outline.course;
     let vms: Vec<f64> = vms.iter().map(|vms| *vms as f64).collect();
-    writeln!(out, "\nover {} h, from nothing to the most:", outline.hours)?;
+    writeln!(out, "\nover {} h, from nothing to the most:", hours(outline))?;
     let rows = [
         ("VMs", &vms, ""),
         ("CPU", cpu, "cores"),

@@ -10,7 +10,7 @@ use std::time::Duration;
 use halcyon_hal::Inventory;
 use halcyon_model::describe::MOST_VMS;
 use halcyon_model::profile::{GpuResponse, Response};
-use halcyon_model::{Assignment, ByteSize, Snapshot, VmCounters, VmId, VmRates, VmSample, VmSpec};
+use halcyon_model::{Assignment, ByteSize, Objective, Snapshot, VmCounters, VmId, VmRates, VmSample, VmSpec};
 use halcyon_sim::recording::{Ending, Reader};
 use halcyon_sim::{Application, Demand, Guest, Parameters, Workload};
 
@@ -28,6 +28,8 @@ const LONGEST: Duration = Duration::from_secs(8760 * 3600);
 /// Demand known by intervals that are no longer has its bursts in it.
 const BURSTS_SHOW: Duration = Duration::from_secs(10);
 const SEED: u64 = 1;
+/// What is asked of VMs that answer requests, as a multiple of what a request takes alone: as for the kinds.
+const P99_OF_REQUEST: f64 = 3.25;
 
 impl Scenario {
     /// Reads a recording, twice: once for its length and its VMs, and once for what they did.
@@ -288,11 +290,20 @@ impl Seen {
         let gpu = (gpu_seconds > 0.0 || self.spec.gpu_slices.limit > 0).then(|| self.gpu());
         Application {
             name: kind.name.into(),
-            request: micros(kind.request_ms / 1000.0),
+            request: self.request(kind),
             io_bytes: per_work(self.device_bytes),
             gpu_seconds,
             response: Response { gpu, ..known },
         }
+    }
+
+    /// The kind's, but no longer than leaves room for what is asked of it.
+    fn request(&self, kind: &Kind) -> Duration {
+        let usual = kind.request_ms / 1000.0;
+        micros(match self.spec.objective {
+            Objective::Latency { p99 } => usual.min(p99.as_secs_f64() / P99_OF_REQUEST),
+            Objective::Throughput | Objective::BestEffort => usual,
+        })
     }
 
     fn guest(self, id: VmId, span: &Span, interval: Duration, intervals: usize) -> Guest {

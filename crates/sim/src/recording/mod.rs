@@ -97,9 +97,14 @@ impl fmt::Display for Ending {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Closed => f.write_str("closed"),
-            Self::Unclosed => f.write_str("not closed: its writer was cut off; all that it wrote is whole"),
+            Self::Unclosed => f.write_str(
+                "not closed: its writer was cut off, or is still at it; all that it wrote is whole",
+            ),
             Self::Torn { at, bytes } => {
-                write!(f, "torn off at byte {at}: its writer was cut off, and {bytes} bytes were left out")
+                write!(
+                    f,
+                    "torn off at byte {at}: its writer was cut off, or is still at it; {bytes} bytes were left out"
+                )
             }
         }
     }
