@@ -22,9 +22,7 @@ pub(crate) fn machine(config: &Config) -> Result<Box<dyn Machine>> {
             let (step, duration) = (read.parameters.step, read.duration);
             Ok(Box::new(Simulated { host, name: name.unwrap_or_default(), step, duration }))
         }
-        Kind::Linux(linux) => {
-            Ok(watched(linux, profiles::embedded())?)
-        }
+        Kind::Linux(linux) => Ok(watched(linux, profiles::embedded())?),
     }
 }
 

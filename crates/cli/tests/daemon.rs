@@ -209,7 +209,8 @@ fn names(vms: &Value) -> Vec<&str> {
 #[test]
 fn guests_of_this_host_are_found_followed_and_keep_their_numbers() {
     let mut guests = Vec::new();
-    let mut daemon = on_this_host("observe", |folder| guests.extend(["web", "db"].map(|name| guest(folder, name))));
+    let mut daemon =
+        on_this_host("observe", |folder| guests.extend(["web", "db"].map(|name| guest(folder, name))));
     let folder = daemon.folder.path().join("vms");
     let vms = daemon.until(&["vms", "--json"], |vms| vms[1]["cpu_used_milli"].is_u64());
     assert_eq!(names(&vms), ["db", "web"], "numbers are given in the order of sockets");
@@ -253,8 +254,11 @@ fn a_host_that_cannot_be_driven_is_told_with_its_file() {
         ("sockets = []", "host.sockets is missing"),
     ] {
         let state = if host.contains("state") { "" } else { "\nstate = \"state\"" };
-        std::fs::write(folder.path().join("halcyon.toml"), format!("[host]\nkind = \"linux\"\n{host}{state}\n"))
-            .expect("a file");
+        std::fs::write(
+            folder.path().join("halcyon.toml"),
+            format!("[host]\nkind = \"linux\"\n{host}{state}\n"),
+        )
+        .expect("a file");
         let output = Command::new(env!("CARGO_BIN_EXE_halcyon"))
             .args(["run", "--config", "halcyon.toml", "--socket", "s"])
             .current_dir(folder.path())

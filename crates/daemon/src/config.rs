@@ -119,7 +119,9 @@ impl HostSection {
                     return other(key, "linux");
                 }
                 let Some(scenario) = self.scenario else {
-                    return Err("host.scenario is missing: name a file that `halcyon scenario new` wrote".into());
+                    return Err(
+                        "host.scenario is missing: name a file that `halcyon scenario new` wrote".into()
+                    );
                 };
                 Ok(Kind::Sim { scenario: base.join(scenario) })
             }
@@ -127,7 +129,9 @@ impl HostSection {
             HostKind::Linux => {
                 let sockets = self.sockets.unwrap_or_default();
                 if sockets.is_empty() {
-                    return Err("host.sockets is missing: name the folders where QEMU's QMP sockets are".into());
+                    return Err(
+                        "host.sockets is missing: name the folders where QEMU's QMP sockets are".into()
+                    );
                 }
                 Ok(Kind::Linux(Linux {
                     describe: self.describe.map(|path| base.join(path)),
@@ -263,7 +267,8 @@ mod tests {
 
     #[test]
     fn a_linux_host_needs_sockets_alone() {
-        let config = parsed("[host]\nkind = \"linux\"\nsockets = [\"/run/vms\", \"one.qmp\"]").expect("it is one");
+        let config =
+            parsed("[host]\nkind = \"linux\"\nsockets = [\"/run/vms\", \"one.qmp\"]").expect("it is one");
         let Kind::Linux(linux) = config.kind else { panic!("{:?}", config.kind) };
         assert_eq!(linux.sockets, [Path::new("/run/vms"), Path::new("/etc/halcyon/one.qmp")]);
         assert_eq!((linux.state.as_path(), linux.describe), (Path::new(STATE), None));

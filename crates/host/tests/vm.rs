@@ -163,7 +163,8 @@ fn what_is_no_guest_keeps_none_from_being_found_and_is_told() {
     answer(&empty, "query-cpus-fast", json!([]));
     let good = site.guest("z-good");
     assert_eq!(site.until("the good one", came).name, "z-good");
-    let told = |site: &Site| ["mute", "odd", "empty"].map(|name| site.troubles().iter().any(|t| t.contains(name)));
+    let told =
+        |site: &Site| ["mute", "odd", "empty"].map(|name| site.troubles().iter().any(|t| t.contains(name)));
     while told(&site) != [true; 3] {
         assert!(site.began.elapsed() < LIMIT, "{:?}", site.troubles());
         site.changes.extend(site.monitor.poll(site.began.elapsed()));

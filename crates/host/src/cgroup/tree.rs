@@ -166,6 +166,18 @@ impl Tree {
             })
     }
 
+    /// Removes groups of ours that nothing is in any more, such as those of guests that ended meanwhile.
+    pub fn sweep(&self) {
+        for (_, mount) in self.mounts.values() {
+            let Ok(entries) = std::fs::read_dir(mount.join("halcyon")) else { continue };
+            let folders = entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+            for folder in folders {
+                // One in which something is says no, and stays.
+                let _ = std::fs::remove_dir(folder.path());
+            }
+        }
+    }
+
     /// Removes a group that nothing is in any more.
     ///
     /// # Errors

@@ -17,7 +17,8 @@ pub(super) fn settle(world: World<'_>, held: &mut Assignment) {
         }
         // What is promised stays; what is above it gives way in proportion.
         let promised = |spec: &VmSpec| spec.cpu.reservation.get();
-        let pairs = || world.vms.iter().zip(&held.holdings).filter(|(_, holding)| holding.socket == socket.id);
+        let pairs =
+            || world.vms.iter().zip(&held.holdings).filter(|(_, holding)| holding.socket == socket.id);
         let firm: u64 = pairs().map(|(spec, _)| promised(spec)).sum();
         let room = u128::from(socket.cpu().get().saturating_sub(firm));
         let above = u128::from(shares.saturating_sub(firm).max(1));

@@ -122,8 +122,11 @@ fn nodes(folder: &Path, packages: &[Package]) -> Result<Nodes, DetectError> {
         // What the socket's first node says; a socket without memory is as far from all as any.
         let own = kernel_numbers.iter().find(|(_, near)| *near == socket).map(|(number, _)| *number);
         let told = own.map(|own| read(&folder.join(format!("node{own}/distance")))).transpose()?;
-        let told: Vec<u32> =
-            told.iter().flat_map(|text| text.split_whitespace()).filter_map(|word| word.parse().ok()).collect();
+        let told: Vec<u32> = told
+            .iter()
+            .flat_map(|text| text.split_whitespace())
+            .filter_map(|word| word.parse().ok())
+            .collect();
         for (number, near) in &kernel_numbers {
             let position = online.0.iter().position(|online| online == number);
             let usual = if *near == socket { 10 } else { 21 };

@@ -20,7 +20,8 @@ use halcyon_hal::{
 };
 use halcyon_model::profile::Profiles;
 use halcyon_model::{
-    Assignment, Capabilities, HostTime, NodeId, Snapshot, Step, Topology, VmId, VmSample, VmSpec, World, admit,
+    Assignment, Capabilities, HostTime, NodeId, Snapshot, Step, Topology, VmId, VmSample, VmSpec, World,
+    admit,
 };
 
 use crate::cgroup::{Controller, CpuDriver, Group, Layout, SocketCpus, Tree};
@@ -142,6 +143,9 @@ impl Live {
     /// When the machine cannot be read.
     pub fn start(&mut self, acts: bool, unfinished: &Unfinished) -> Result<(), ObserveError> {
         self.acts = acts;
+        if acts {
+            self.tree.sweep();
+        }
         let mut last = self.now();
         while self.now() < FIRST_LOOK && self.now().saturating_sub(last) < FIRST_LOOK / 3 {
             if self.follow() {
@@ -190,7 +194,8 @@ impl Live {
         let names = |vm: VmId| self.ids.name(vm).unwrap_or("?");
         let told = self.trouble.iter().map(|(name, why)| format!("{name}: {why}"));
         let sources = self.sampler.troubles();
-        let sources = sources.map(|trouble| format!("{}: {}: {}", names(trouble.vm), trouble.source, trouble.why));
+        let sources =
+            sources.map(|trouble| format!("{}: {}: {}", names(trouble.vm), trouble.source, trouble.why));
         told.chain(self.monitor.troubles(self.now())).chain(sources).collect()
     }
 
@@ -277,7 +282,9 @@ impl Live {
         parts.believed = self.admit(&mut parts.specs);
         for spec in &parts.specs {
             let found = bound.get(&spec.id).and_then(|(socket, _)| self.guests.get(socket));
-            let Some((found, holding)) = found.zip(parts.believed.holding(spec.id).cloned()) else { continue };
+            let Some((found, holding)) = found.zip(parts.believed.holding(spec.id).cloned()) else {
+                continue;
+            };
             let kept = before.holding(spec.id).filter(|_| found.vm == Some(spec.id));
             let mut holding = kept.cloned().unwrap_or(holding);
             let node = self.topology.nearest_nodes(holding.socket).first().copied().unwrap_or(NodeId(0));
@@ -285,7 +292,8 @@ impl Live {
                 holding.memory = vec![(node, halcyon_model::ByteSize::new(size))];
             }
             if found.instance.balloon_actual.is_some() {
-                let binding = MemoryBinding { client: found.instance.client.clone(), plug: Plug::Balloon { node } };
+                let binding =
+                    MemoryBinding { client: found.instance.client.clone(), plug: Plug::Balloon { node } };
                 parts.memory.insert(spec.id, binding);
             }
             if let Some((group, _)) = &found.group {
@@ -302,7 +310,9 @@ impl Live {
             }
         }
         for (vm, (socket, _)) in &bound {
-            let Some(found) = self.guests.get_mut(socket).filter(|_| managed.contains_key(vm)) else { continue };
+            let Some(found) = self.guests.get_mut(socket).filter(|_| managed.contains_key(vm)) else {
+                continue;
+            };
             found.vm = Some(*vm);
             self.sampler.track(found.tracked(*vm));
         }
@@ -450,7 +460,10 @@ impl Actuate for Live {
 
 impl std::fmt::Debug for Live {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Live").field("monitor", &self.monitor).field("acts", &self.acts).finish_non_exhaustive()
+        f.debug_struct("Live")
+            .field("monitor", &self.monitor)
+            .field("acts", &self.acts)
+            .finish_non_exhaustive()
     }
 }
 

@@ -25,7 +25,7 @@
 //! - The scheduler charges a thread that is just running when it stops or at its next tick, so that both figures
 //!   may be some milliseconds late.
 //! - Time stood still is PSI's `some` of the group: a guest of which one vCPU stands still is held up.
-//! - The working set is what the guest says, if it said it lately. The process's `Referenced` would cost a walk
+//! - The working set is what the guest says that it uses and a quarter of that, if it said it lately. The process's `Referenced` would cost a walk
 //!   through its page tables and leave out what guests touch through the second level of translation, and
 //!   memory that was once touched stays resident, so that neither stands in for it. The kernel's lists of
 //!   active pages do, but only while it ages pages.

@@ -14,6 +14,10 @@ use crate::cgroup::Pressure;
 use crate::nvml::Reading;
 use crate::resctrl::{Usage, UsageFiles};
 
+/// A guest cannot say that it would like more than it has; one that has all in use already reclaims. So a
+/// quarter of what is in use counts as touched too: a fifth of the guest is then free, as Proxmox and MoM aim for.
+const HEADROOM: u64 = 4;
+
 #[derive(Debug)]
 pub(super) struct Tracked {
     guest: Guest,
@@ -169,6 +173,7 @@ impl Tracked {
 
     fn working_set(&self, now: HostTime) -> Option<(u64, WorkingSetFrom)> {
         let said = self.peer.as_ref().and_then(|peer| peer.in_use_bytes(now));
+        let said = said.map(|bytes| bytes.saturating_add(bytes / HEADROOM));
         let aged = || self.group.as_ref().and_then(|group| group.aged_bytes(now));
         said.map(|bytes| (bytes, WorkingSetFrom::Guest))
             .or_else(|| aged().map(|bytes| (bytes, WorkingSetFrom::KernelAgeing)))

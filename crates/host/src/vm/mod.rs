@@ -74,9 +74,8 @@ impl Instance {
     /// Whether both run in one and the same process, so that counters go on.
     #[must_use]
     pub fn is_same_process(&self, other: &Self) -> bool {
-        let of = |instance: &Self| {
-            instance.process.as_ref().map(|process| (process.pid, process.started_ticks))
-        };
+        let of =
+            |instance: &Self| instance.process.as_ref().map(|process| (process.pid, process.started_ticks));
         of(self) == of(other)
     }
 
@@ -137,7 +136,9 @@ struct Seen {
 
 enum Phase {
     /// Nobody answered; it is tried again.
-    Rests { until: HostTime },
+    Rests {
+        until: HostTime,
+    },
     Greets(Client),
     Answers(Box<Interview>),
     Up(Box<Up>),
@@ -192,8 +193,8 @@ impl Monitor {
         let places = &self.places;
         self.seen.retain(|socket, seen| {
             // A guest whose socket was unlinked is still there.
-            let stays = found.contains_key(socket)
-                || seen.is_up() && places.iter().any(|place| place.holds(socket));
+            let stays =
+                found.contains_key(socket) || seen.is_up() && places.iter().any(|place| place.holds(socket));
             if !stays && seen.is_up() {
                 changes.push(Change::Went(socket.clone(), Ending::LetGo));
             }
