@@ -27,11 +27,11 @@ const CYCLE: Duration = Duration::from_millis(100);
 /// Until a guest under emulation has begun what it was asked for, and the daemon's answer is here.
 const SEEN: Duration = Duration::from_millis(150);
 /// How long memory may take.
-const MEMORY: Duration = Duration::from_secs(5);
+const MEMORY: Duration = Duration::from_secs(12);
 /// How long one guest works before the other does.
 const ALONE: Duration = Duration::from_secs(2);
 /// How long one load is watched.
-const WATCHED: Duration = Duration::from_secs(6);
+const WATCHED: Duration = Duration::from_secs(12);
 /// What each guest holds at the start, in MiB.
 const FIRST_MIB: u64 = 224;
 /// Most of the CPU, in thousandths.
@@ -189,7 +189,7 @@ impl Bench {
     }
 
     fn measure(mut self) -> anyhow::Result<Got> {
-        let work = "timeout 9 sh -c 'while :; do :; done'; true";
+        let work = "timeout 15 sh -c 'while :; do :; done'; true";
         let [a, b] = &mut self.guests;
         let first = b.ask(work, SHORT)?;
         // It is seen to work and gets what it needs before it is measured.

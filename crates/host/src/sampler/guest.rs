@@ -137,7 +137,7 @@ impl Default for Paces {
             memory: slow,
             memory_detail: Duration::from_secs(5),
             blocks: slow,
-            guest: slow,
+            guest: medium,
             cache: slow,
             links: slow,
             gpus: slow,

@@ -38,6 +38,8 @@ struct Balloon {
     /// What the balloon leaves the guest, asked for together with what the guest says.
     actual_question: Option<Pending>,
     actual: Option<u64>,
+    /// What the guest used when it last said something new.
+    in_use: Option<u64>,
     /// When the guest last said something new. What it said before the first time may be of any age.
     renewed_at: Option<HostTime>,
     before_s: Option<u64>,
@@ -62,6 +64,7 @@ impl PeerSource {
             said: Source::new(Kind::GuestMemory),
             actual_question: None,
             actual: None,
+            in_use: None,
             renewed_at: None,
             before_s: None,
         });
@@ -123,7 +126,7 @@ impl PeerSource {
     /// Memory that it cannot do without at once, as it last said.
     pub(super) fn in_use_bytes(&self, now: HostTime) -> Option<u64> {
         let balloon = self.balloon.as_ref()?;
-        balloon.fresh(now)?.in_use_bytes(balloon.actual)
+        balloon.fresh(now).and(balloon.in_use)
     }
 
     pub(super) fn troubles(&self) -> impl Iterator<Item = (Kind, &str)> {
@@ -135,7 +138,7 @@ impl PeerSource {
 impl Balloon {
     fn begin_anew(&mut self) {
         (self.question, self.next) = (None, Question::Interval);
-        (self.actual_question, self.actual) = (None, None);
+        (self.actual_question, self.actual, self.in_use) = (None, None, None);
         (self.renewed_at, self.before_s) = (None, None);
         self.said.forget();
     }
@@ -154,9 +157,11 @@ impl Balloon {
                     let taken = answer
                         .and_then(|reply| GuestStatistics::of(&reply).ok_or(pending_odd))
                         .map_err(SampleError::from);
+                    let before = self.actual;
                     let actual = self.actual_question.take().and_then(|asked| asked.poll()?.ok());
                     self.actual = actual.and_then(|reply| reply.get("actual")?.as_u64());
-                    self.take(at, pace, taken);
+                    // The guest spoke since the last question, so that what its balloon left it then counts.
+                    self.take(at, pace, taken, before.or(self.actual));
                     Ok(())
                 }
             };
@@ -191,11 +196,18 @@ impl Balloon {
         Ok(())
     }
 
-    fn take(&mut self, at: Moment, pace: Duration, said: Result<GuestStatistics, SampleError>) {
+    fn take(
+        &mut self,
+        at: Moment,
+        pace: Duration,
+        said: Result<GuestStatistics, SampleError>,
+        actual: Option<u64>,
+    ) {
         if let Ok(said) = &said {
             // Its seconds are of the host's calendar, which may be set: only that they change counts.
             if self.before_s.replace(said.updated_s).is_some_and(|before| before != said.updated_s) {
                 self.renewed_at = Some(at.now);
+                self.in_use = said.in_use_bytes(actual).or(self.in_use);
             }
         }
         self.said.set(at, pace, said.map(Some));

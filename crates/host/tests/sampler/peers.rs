@@ -107,9 +107,9 @@ fn a_guest_is_asked_for_statistics_and_believed_as_long_as_it_renews_them() {
     let sample = until(&mut site.host, "its statistics", |sample, _| {
         let updated = site.fake.machine().answers[&statistics()]["last-update"].as_u64().unwrap_or(0);
         set(&site.fake, &statistics(), said(updated + 1, 1096));
-        sample.working_set == Some(ByteSize::new(3000))
+        sample.working_set == Some(ByteSize::new(3750))
     });
-    assert_eq!(sample.working_set, Some(ByteSize::new(3000)));
+    assert_eq!(sample.working_set, Some(ByteSize::new(3750)));
     let detail = site.host.detail();
     assert_eq!(detail.working_set_from, Some(WorkingSetFrom::Guest));
     assert_eq!((detail.guest_major_faults, detail.guest_swapped_in_bytes), (Some(3), None));
