@@ -63,6 +63,8 @@ pub struct MemoryDriver {
     flights: Flights<Job>,
     /// Bytes per second that each guest was seen to move.
     pace: BTreeMap<VmId, f64>,
+    /// Questions that guests owe an answer to. They are waited for no more, and asked no other.
+    owed: BTreeMap<VmId, Pending>,
 }
 
 /// One change on its way.
@@ -92,7 +94,7 @@ impl MemoryDriver {
     /// A driver of these guests.
     #[must_use]
     pub fn new(guests: BTreeMap<VmId, MemoryBinding>, clock: Clock) -> Self {
-        Self { guests, clock, still: STILL, flights: Flights::new(), pace: BTreeMap::new() }
+        Self { guests, clock, still: STILL, flights: Flights::new(), pace: BTreeMap::new(), owed: BTreeMap::new() }
     }
 
     /// With another patience for guests that do not move.
@@ -120,6 +122,10 @@ impl MemoryDriver {
         let job = self.flights.get_mut(ticket)?;
         let binding = self.guests.get(&job.vm)?;
         let ended = job.advance(binding, now, still);
+        if ended.is_some() {
+            // What was asked before says what was so before.
+            self.owed.remove(&job.vm);
+        }
         if ended == Some(Progress::Done) {
             let took = now.saturating_sub(job.began).as_secs_f64().max(1e-3);
             #[allow(clippy::cast_precision_loss)]
@@ -260,6 +266,7 @@ impl Actuate for MemoryDriver {
     fn begin(&mut self, step: &Step) -> Result<Progress, ActuateError> {
         let (_, vm, node, from, to) = self.binding(step)?;
         self.flights.forget(|job| (job.vm, job.node) == (vm, node));
+        self.owed.remove(&vm);
         let now = (self.clock)();
         let looked_at = now.saturating_sub(LOOK);
         let (state, asked, seen) = (State::Setting, None, None);
@@ -296,13 +303,26 @@ impl Driver for MemoryDriver {
             let binding = self.guests.get(&holding.vm)?;
             binding.client.is_connected().then(|| binding.client.call(binding.plug.ask(), PROMPT))
         };
-        let asked: Vec<Option<Pending>> = held.holdings.iter().map(ask).collect();
+        let owed = &mut self.owed;
+        let mut ask_or_remember = |holding: &Holding| match owed.remove(&holding.vm) {
+            Some(pending) => Some((pending, false)),
+            None => ask(holding).map(|pending| (pending, true)),
+        };
+        let asked: Vec<Option<(Pending, bool)>> = held.holdings.iter().map(&mut ask_or_remember).collect();
         let mut left = READING;
         let began = (self.clock)();
         for (holding, pending) in held.holdings.iter_mut().zip(asked) {
-            let Some(pending) = pending else { continue };
-            let Some(Ok(reply)) = pending.poll_for(left) else { continue };
+            let Some((pending, is_new)) = pending else { continue };
+            let answer = if is_new { pending.poll_for(left) } else { pending.poll() };
             left = READING.saturating_sub((self.clock)().saturating_sub(began));
+            let reply = match answer {
+                Some(Ok(reply)) => reply,
+                Some(Err(_)) => continue,
+                None => {
+                    self.owed.insert(holding.vm, pending);
+                    continue;
+                }
+            };
             let sizes = self.guests.get(&holding.vm).and_then(|binding| binding.plug.sizes(&reply));
             for (node, size) in sizes.into_iter().flatten() {
                 holding.put_memory(node, ByteSize::new(size));

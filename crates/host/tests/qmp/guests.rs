@@ -43,6 +43,31 @@ fn a_guest_that_needs_its_memory_keeps_it_and_does_not_give_it_late() {
 }
 
 #[test]
+fn a_guest_that_owes_an_answer_is_asked_no_other_and_believed_when_it_speaks() {
+    let mut site = site();
+    site.assembly.read().expect("it can be read");
+    site.fakes[0].misbehave(Trouble::Silent);
+    let asked = |site: &Site| site.fakes[0].machine().executed.get("query-balloon").copied().unwrap_or(0);
+    let before = asked(&site);
+    while asked(&site) == before {
+        site.assembly.read().expect("it can be read");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    for _ in 0..20 {
+        site.assembly.read().expect("it can be read");
+    }
+    assert!(asked(&site) <= before + 2, "{} questions", asked(&site) - before);
+    assert_eq!(site.assembly.held().holdings[0].total_memory(), ByteSize::gib(4), "it is as it was");
+    site.fakes[0].misbehave(Trouble::None);
+    // The connection is made anew first.
+    while site.run(&memory(4, 2)) != Progress::Done {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    site.assembly.read().expect("it can be read");
+    assert_eq!(site.assembly.held().holdings[0].total_memory(), ByteSize::gib(2));
+}
+
+#[test]
 fn a_device_that_takes_its_time_is_waited_for() {
     let mut site = site();
     for busy in [0, 3] {

@@ -28,6 +28,8 @@ pub struct Guest {
     pub throttle_groups: Vec<String>,
     /// Ports that devices can be plugged into.
     pub ports: Vec<String>,
+    /// Between two looks whether something happened; answers do not wait for it.
+    pub pause: Duration,
 }
 
 impl Default for Guest {
@@ -43,6 +45,7 @@ impl Default for Guest {
             misses: 0,
             throttle_groups: Vec::new(),
             ports: vec!["rp0".into(), "rp1".into(), "rp2".into(), "rp3".into()],
+            pause: Duration::from_millis(1),
         }
     }
 }

@@ -57,10 +57,15 @@ impl FakeQemu {
     pub fn start(socket: &Path, guest: Guest) -> io::Result<Self> {
         let listener = UnixListener::bind(socket)?;
         listener.set_nonblocking(true)?;
+        let pause = guest.pause;
         let machine = Arc::new(Mutex::new(Machine::new(guest)));
         let (trouble, stop) = (Arc::new(Mutex::new(Trouble::None)), Arc::new(AtomicBool::new(false)));
-        let peer =
-            Peer { machine: Arc::clone(&machine), trouble: Arc::clone(&trouble), stop: Arc::clone(&stop) };
+        let peer = Peer {
+            machine: Arc::clone(&machine),
+            trouble: Arc::clone(&trouble),
+            stop: Arc::clone(&stop),
+            pause,
+        };
         let thread =
             std::thread::Builder::new().name("fake-qemu".into()).spawn(move || peer.listen(&listener))?;
         Ok(Self { socket: socket.into(), machine, trouble, stop, thread: Some(thread) })
@@ -101,9 +106,8 @@ struct Peer {
     machine: Arc<Mutex<Machine>>,
     trouble: Arc<Mutex<Trouble>>,
     stop: Arc<AtomicBool>,
+    pause: Duration,
 }
-
-const PAUSE: Duration = Duration::from_millis(1);
 
 impl Peer {
     fn listen(&self, listener: &UnixListener) {
@@ -111,13 +115,13 @@ impl Peer {
             match listener.accept() {
                 // Whatever becomes of a connection, the next one is served.
                 Ok((stream, _)) => drop(self.serve(stream)),
-                Err(_) => std::thread::sleep(PAUSE),
+                Err(_) => std::thread::sleep(self.pause),
             }
         }
     }
 
     fn serve(&self, mut stream: UnixStream) -> io::Result<()> {
-        stream.set_read_timeout(Some(PAUSE))?;
+        stream.set_read_timeout(Some(self.pause))?;
         stream.set_write_timeout(Some(Duration::from_secs(1)))?;
         let trouble = *lock(&self.trouble);
         if trouble != Trouble::NoGreeting {
