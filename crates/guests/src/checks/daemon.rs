@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
-use halcyon_api::{Client, Status, Vm, path};
+use halcyon_api::{Client, Plan, Status, Vm, path};
 use halcyon_daemon::{Config, Here, Kind, Site};
 use halcyon_host::affinity;
-use halcyon_host::cgroup::NumberList;
+use halcyon_host::cgroup::{NumberList, Tree};
 
 use super::limits::{used, vcpus};
 use super::memory::{fill, set_by_hand};
@@ -72,6 +72,7 @@ pub(crate) fn run_daemon(order: &Drive) -> anyhow::Result<()> {
 /// When a guest did not get what it needs in time from the policy that is to give it, or got it from the one
 /// that changes nothing.
 pub(crate) fn run(lab: &Lab, folder: &Path) -> anyhow::Result<()> {
+    advise(lab, folder)?;
     let mut table = Table::new([
         "policy",
         "b works alone",
@@ -83,7 +84,7 @@ pub(crate) fn run(lab: &Lab, folder: &Path) -> anyhow::Result<()> {
     for policy in ["static", "learned"] {
         let folder = folder.join(policy);
         std::fs::create_dir_all(&folder)?;
-        let Some(bench) = Bench::start(lab, &folder, policy)? else { return Ok(()) };
+        let Some(bench) = Bench::start(lab, &folder, policy, "act")? else { return Ok(()) };
         let result = bench.measure()?;
         let part = |part: f64| format!("{:.0} %", part * 100.0);
         let after = |time: Option<Duration>| time.map_or_else(|| "never".into(), seconds);
@@ -105,6 +106,60 @@ pub(crate) fn run(lab: &Lab, folder: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Lets the daemon advise while a guest works, and looks at what it touched meanwhile: nothing.
+fn advise(lab: &Lab, folder: &Path) -> anyhow::Result<()> {
+    let folder = folder.join("advise");
+    std::fs::create_dir_all(&folder)?;
+    let tree = Tree::open(Path::new("/sys/fs/cgroup"), Path::new("/proc"));
+    let Some(mut bench) = Bench::start(lab, &folder, "learned", "advise")? else { return Ok(()) };
+    let groups = |bench: &Bench| -> anyhow::Result<_> {
+        Ok([tree.find(bench.guests[0].pid())?.0, tree.find(bench.guests[1].pid())?.0])
+    };
+    let (before, held) = (groups(&bench)?, bench.vms()?);
+    let asked = bench.guests[1].ask("timeout 4 sh -c 'while :; do :; done'; true", SHORT)?;
+    interrupt::sleep(Duration::from_secs(4))?;
+    bench.guests[1].answer(&asked)?;
+    let plans: Vec<Plan> = bench.client.get(path::PLANS)?;
+    ensure!(
+        !plans.is_empty() && plans.iter().all(|plan| !plan.carried_out),
+        "there was no advice: {plans:?}"
+    );
+    ensure!(groups(&bench)? == before, "a guest was moved into another group");
+    let memory = |vms: [Vm; 2]| vms.map(|vm| vm.memory_bytes);
+    ensure!(memory(bench.vms()?) == memory(held), "a guest's memory changed");
+    let (advice, traced) = (plans.len(), bench.trace.take());
+    drop(bench);
+    // strace ends after the daemon.
+    interrupt::sleep(Duration::from_millis(300))?;
+    let Some(trace) = traced else {
+        println!("  strace is not here: which files the daemon wrote to was not watched");
+        return Ok(());
+    };
+    let text = std::fs::read_to_string(&trace).with_context(|| format!("cannot read {}", trace.display()))?;
+    ensure!(text.contains("/proc/"), "strace saw nothing");
+    let own = folder.to_string_lossy();
+    if let Some(line) =
+        text.lines().find(|line| writes(line) && !line.contains(&*own) && !line.contains("\"/dev/"))
+    {
+        bail!("advice changed something: {line}");
+    }
+    println!(
+        "  {advice} plans advised; of {} calls that open or change files none writes",
+        text.lines().count()
+    );
+    Ok(())
+}
+
+/// Whether a traced call opens a file to write, or changes a folder.
+fn writes(line: &str) -> bool {
+    let opens =
+        line.contains("open") && ["O_WRONLY", "O_RDWR", "O_CREAT"].iter().any(|flag| line.contains(flag));
+    opens
+        || ["mkdir", "rename", "unlink", "rmdir", "truncate(", "chmod", "link"]
+            .iter()
+            .any(|call| line.contains(call))
+}
+
 /// What guests got.
 #[derive(Debug)]
 struct Got {
@@ -123,10 +178,12 @@ struct Bench {
     vcpus: [Vec<u32>; 2],
     daemon: Process,
     client: Client,
+    /// What strace writes, where it is here and nothing is to be written.
+    trace: Option<PathBuf>,
 }
 
 impl Bench {
-    fn start(lab: &Lab, folder: &Path, policy: &'static str) -> anyhow::Result<Option<Self>> {
+    fn start(lab: &Lab, folder: &Path, policy: &str, mode: &str) -> anyhow::Result<Option<Self>> {
         let shape = Shape { memory_mib: 512, ..Shape::default() };
         let [mut a, mut b] = lab.boot(folder, [("a", &shape), ("b", &shape)])?;
         set_by_hand(&mut a, FIRST_MIB)?;
@@ -138,7 +195,7 @@ impl Bench {
         let sockets = [&a, &b].map(|guest| format!("{:?}", guest.places.qmp));
         let config = format!(
             "[host]\nkind = \"linux\"\ndescribe = \"host.toml\"\nvms = \"vms.toml\"\nstate = \"state\"\n\
-             sockets = [{}]\n[control]\nmode = \"act\"\npolicy = \"{policy}\"\n",
+             sockets = [{}]\n[control]\nmode = \"{mode}\"\npolicy = \"{policy}\"\n",
             sockets.join(", ")
         );
         for (name, text) in [("halcyon.toml", config.as_str()), ("host.toml", HOST), ("vms.toml", VMS)] {
@@ -154,9 +211,20 @@ impl Bench {
             "--socket".into(),
             socket.clone().into(),
         ];
-        let daemon = Process::start(program, &arguments, &folder.join("daemon.log"))?;
+        let log = folder.join("daemon.log");
+        let trace = (mode == "advise" && has_strace()).then(|| folder.join("trace"));
+        let daemon = match &trace {
+            None => Process::start(program, &arguments, &log)?,
+            Some(trace) => {
+                let mut traced: Vec<OsString> =
+                    ["-D", "-f", "-qq", "-e", "trace=%file", "-o"].map(OsString::from).into();
+                traced.extend([trace.into(), program.into()]);
+                traced.extend(arguments);
+                Process::start("strace", &traced, &log)?
+            }
+        };
         let client = Client::new(&socket);
-        let mut bench = Self { guests: [a, b], vcpus, daemon, client };
+        let mut bench = Self { guests: [a, b], vcpus, daemon, client, trace };
         let status = bench.until(|bench| {
             let status: Status = bench.client.get(path::STATUS).ok()?;
             (status.vms == 2 && status.cycle.count > 20 || !status.notices.is_empty()).then_some(status)
@@ -224,6 +292,11 @@ impl Bench {
         }
         Ok(after)
     }
+}
+
+fn has_strace() -> bool {
+    let tried = std::process::Command::new("strace").arg("-V").stdout(std::process::Stdio::null()).status();
+    tried.is_ok_and(|status| status.success())
 }
 
 /// The part of a CPU that a thread used meanwhile.

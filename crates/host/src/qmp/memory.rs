@@ -94,7 +94,14 @@ impl MemoryDriver {
     /// A driver of these guests.
     #[must_use]
     pub fn new(guests: BTreeMap<VmId, MemoryBinding>, clock: Clock) -> Self {
-        Self { guests, clock, still: STILL, flights: Flights::new(), pace: BTreeMap::new(), owed: BTreeMap::new() }
+        Self {
+            guests,
+            clock,
+            still: STILL,
+            flights: Flights::new(),
+            pace: BTreeMap::new(),
+            owed: BTreeMap::new(),
+        }
     }
 
     /// With another patience for guests that do not move.
