@@ -10,6 +10,7 @@ use halcyon_api::{Client, Plan, Status, Vm, path};
 use halcyon_daemon::{Config, Here, Kind, Site};
 use halcyon_host::affinity;
 use halcyon_host::cgroup::{NumberList, Tree};
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::limits::{used, vcpus};
 use super::memory::{fill, set_by_hand};
@@ -85,7 +86,10 @@ pub(crate) fn run(lab: &Lab, folder: &Path) -> anyhow::Result<()> {
         let folder = folder.join(policy);
         std::fs::create_dir_all(&folder)?;
         let Some(bench) = Bench::start(lab, &folder, policy, "act")? else { return Ok(()) };
-        let result = bench.measure()?;
+        let (result, bench) = bench.measure()?;
+        if policy == "learned" {
+            bench.lives(lab, &folder)?;
+        }
         let part = |part: f64| format!("{:.0} %", part * 100.0);
         let after = |time: Option<Duration>| time.map_or_else(|| "never".into(), seconds);
         let [alone, beside] = [part(result.alone), part(result.beside)];
@@ -94,8 +98,8 @@ pub(crate) fn run(lab: &Lab, folder: &Path) -> anyhow::Result<()> {
     }
     print!("{}", table.text());
     let [before, after] = got.as_slice() else { bail!("a policy got lost") };
-    ensure!(after.alone > 0.8, "b worked alone and got {:.2} of the CPU", after.alone);
-    ensure!(before.alone < 0.5, "nothing changed, and b got {:.2} of the CPU", before.alone);
+    // What else the machine does takes from both.
+    ensure!(after.alone > 2.0 * before.alone, "b worked alone and got {:.2} of the CPU", after.alone);
     ensure!((0.65..0.95).contains(&after.beside), "a counts three times and got {:.2}", after.beside);
     ensure!(
         after.sure_after.is_some_and(|after| after <= 3 * CYCLE + SEEN),
@@ -165,7 +169,7 @@ fn writes(line: &str) -> bool {
 struct Got {
     /// Of the CPU, by the second guest when it worked alone.
     alone: f64,
-    /// Of the CPU, by the first guest when both worked.
+    /// Of what both got, by the first guest when both worked.
     beside: f64,
     /// How long after it began to work the first guest was sure of most of that.
     sure_after: Option<Duration>,
@@ -256,7 +260,7 @@ impl Bench {
         vms.try_into().ok().context("the daemon does not know both guests")
     }
 
-    fn measure(mut self) -> anyhow::Result<Got> {
+    fn measure(mut self) -> anyhow::Result<(Got, Self)> {
         let work = "timeout 15 sh -c 'while :; do :; done'; true";
         let [a, b] = &mut self.guests;
         let first = b.ask(work, SHORT)?;
@@ -265,11 +269,12 @@ impl Bench {
         let alone = part(self.vcpus[1][0], || interrupt::sleep(ALONE))?;
         let began = Instant::now();
         let second = a.ask(work, SHORT)?;
-        let mut sure_after = None;
-        let beside = part(self.vcpus[0][0], || {
-            sure_after = self.watch(began, |[a, _]| a.cpu_share_milli >= SURE_MILLI)?;
-            Ok(())
-        })?;
+        let [before_a, before_b] = [used(self.vcpus[0][0])?, used(self.vcpus[1][0])?];
+        let sure_after = self.watch(began, |[a, _]| a.cpu_share_milli >= SURE_MILLI)?;
+        let used_a = used(self.vcpus[0][0])?.saturating_sub(before_a).as_secs_f64();
+        let used_b = used(self.vcpus[1][0])?.saturating_sub(before_b).as_secs_f64();
+        // Of what both got: what else the machine does takes from both.
+        let beside = used_a / (used_a + used_b).max(f64::EPSILON);
         let [a, b] = &mut self.guests;
         a.answer(&second)?;
         b.answer(&first)?;
@@ -278,7 +283,55 @@ impl Bench {
         let memory_after = self.watch(began, |[_, b]| b.memory_bytes >= ENOUGH_BYTES)?;
         let status: Status = self.client.get(path::STATUS)?;
         ensure!(status.trouble.is_none() && status.stuck.is_empty(), "{status:?}");
-        Ok(Got { alone, beside, sure_after, memory_after })
+        Ok((Got { alone, beside, sure_after, memory_after }, self))
+    }
+
+    /// The first guest is paused, hangs, is killed and is replaced; the daemon says so, goes on, and the other
+    /// guest does not notice.
+    fn lives(mut self, lab: &Lab, folder: &Path) -> anyhow::Result<()> {
+        let number = self.vms()?[0].id;
+        let mut table = Table::new(["what happens to a", "the daemon knows after"]);
+        let mut happens = |what: &str, state: Option<&str>, bench: &mut Self| -> anyhow::Result<()> {
+            let began = Instant::now();
+            let known = |vms: &[Vm]| match state {
+                Some(state) => vms.iter().any(|vm| vm.id == number && vm.state.as_deref() == Some(state)),
+                None => vms.iter().all(|vm| vm.id != number),
+            };
+            while !known(&bench.client.get::<Vec<Vm>>(path::VMS)?) {
+                ensure!(
+                    began.elapsed() < SHORT,
+                    "{what} was never seen: {:?}",
+                    bench.client.get::<Vec<Vm>>(path::VMS)
+                );
+                interrupt::sleep(LOOK)?;
+            }
+            table.row([what.into(), seconds(began.elapsed())]);
+            Ok(())
+        };
+        let pid = Pid::from_raw(i32::try_from(self.guests[0].pid())?).context("a process")?;
+        self.guests[0].monitor.execute("stop", serde_json::json!({}))?;
+        happens("it is paused", Some("paused"), &mut self)?;
+        self.guests[0].monitor.execute("cont", serde_json::json!({}))?;
+        happens("it goes on", Some("running"), &mut self)?;
+        kill_process(pid, Signal::STOP)?;
+        happens("QEMU stops answering", Some("silent"), &mut self)?;
+        kill_process(pid, Signal::CONT)?;
+        happens("QEMU answers again", Some("running"), &mut self)?;
+        self.guests[0].kill();
+        happens("it is killed", None, &mut self)?;
+        let shape = Shape { memory_mib: 512, ..Shape::default() };
+        std::fs::remove_dir_all(folder.join("a"))?;
+        let [again] = lab.boot(folder, [("a", &shape)])?;
+        self.guests[0] = again;
+        happens("another one has its name", Some("running"), &mut self)?;
+        print!("{}", table.text());
+        ensure!(self.guests[1].succeed("echo alive", SHORT)? == "alive", "the other guest was harmed");
+        let status: Status = self.client.get(path::STATUS)?;
+        ensure!(
+            status.trouble.is_none() && status.stuck.is_empty() && status.cycle.failed == 0,
+            "{status:?}"
+        );
+        Ok(())
     }
 
     /// How long it took until something was seen, in the time that a load is watched.
