@@ -3,4 +3,17 @@
 //!
 //! What a switch says is hostile until it was read, and what it did is believed only after it was read
 //! back. Nothing here decides who should have a device.
+pub mod client;
 pub mod cxl_fm;
+pub mod patience;
+#[cfg(feature = "sim")]
+pub mod sim;
+pub mod tcp;
+pub mod transport;
+pub mod view;
+
+pub use client::{Client, Settings};
+pub use patience::Patience;
+pub use tcp::TcpTransport;
+pub use transport::Transport;
+pub use view::{Contradiction, Part, Place, View};

@@ -62,6 +62,12 @@ impl ReturnCode {
     pub const fn is_busy(self) -> bool {
         matches!(self, Self::Busy | Self::RetryRequired)
     }
+
+    /// Whether the peer cannot do it, now or later.
+    #[must_use]
+    pub const fn is_lasting(self) -> bool {
+        matches!(self, Self::InvalidInput | Self::Unsupported | Self::UnsupportedInterface)
+    }
 }
 
 /// What a message asks for: command set in the upper byte, command in the lower.

@@ -69,14 +69,26 @@ pub enum FrameError {
 /// # Errors
 /// When the message is too long for one.
 pub fn put_frame(frame: &Frame, out: &mut Vec<u8>) -> Result<(), FrameError> {
-    let message = frame.message.to_bytes();
+    put_raw_frame(frame.port, frame.class, &frame.message.to_bytes(), out)
+}
+
+/// Appends a frame around the bytes of a message.
+///
+/// # Errors
+/// When the message is too long for one.
+pub fn put_raw_frame(
+    port: PhysicalPort,
+    class: u8,
+    message: &[u8],
+    out: &mut Vec<u8>,
+) -> Result<(), FrameError> {
     let total = FRAME_HEADER + message.len();
     if total > LONGEST_FRAME {
         return Err(FrameError::TooLong { found: message.len() });
     }
     let length = u16::try_from(total).unwrap_or(u16::MAX);
     out.extend((CCI | length << 4).to_le_bytes());
-    out.extend([frame.port.0, frame.class]);
+    out.extend([port.0, class]);
     out.extend(message);
     Ok(())
 }
