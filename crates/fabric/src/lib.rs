@@ -3,6 +3,7 @@
 //!
 //! What a switch says is hostile until it was read, and what it did is believed only after it was read
 //! back. Nothing here decides who should have a device.
+pub mod attachment;
 pub mod client;
 pub mod cxl_fm;
 pub mod patience;
@@ -12,6 +13,7 @@ pub mod tcp;
 pub mod transport;
 pub mod view;
 
+pub use attachment::{Attachment, Claims};
 pub use client::{Client, Settings};
 pub use patience::Patience;
 pub use tcp::TcpTransport;
