@@ -18,6 +18,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("policy", &["model"]),
     ("api", &["model"]),
     ("vdev", &["model"]),
+    ("fabric", &["model"]),
     ("host", &["hal", "model"]),
     ("sim", &["hal", "model"]),
     ("control", &["hal", "policy", "model"]),
