@@ -1,10 +1,11 @@
 //! One command to the emulated switch and its answer over TCP on the loopback, and one device that moves,
 //! with all that is read before and after.
 //!
-//! `cargo bench -p halcyon-fabric`
+//! `cargo bench -p halcyon-fabric`; the first two lines are of single commands, each timed by itself.
+#![allow(clippy::print_stdout, reason = "figures are what a bench is for")]
 
 use std::net::Ipv4Addr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use halcyon_fabric::cxl_fm::{
@@ -12,6 +13,8 @@ use halcyon_fabric::cxl_fm::{
 };
 use halcyon_fabric::sim::{Faults, Layout, Manners, Peer, Server, Switch};
 use halcyon_fabric::{Client, Part, Place, Settings, TcpTransport};
+
+const SINGLE: usize = 20_000;
 
 /// A switch whose background commands take no time, and its manager.
 fn pair(manners: Manners) -> (Client<TcpTransport>, Server) {
@@ -28,9 +31,27 @@ fn pair(manners: Manners) -> (Client<TcpTransport>, Server) {
     (Client::new(transport, manners.dialect, Settings::default()), server)
 }
 
+/// Prints the times of single commands.
+fn percentiles(name: &str, client: &mut Client<TcpTransport>) {
+    let mut times: Vec<Duration> = (0..SINGLE)
+        .map(|_| {
+            let began = Instant::now();
+            client.ask(&Identify).expect("it answers");
+            began.elapsed()
+        })
+        .collect();
+    times.sort();
+    println!(
+        "{name}/identify, {SINGLE} times: p50 {:?}, p99 {:?}",
+        times[SINGLE / 2],
+        times[SINGLE * 99 / 100]
+    );
+}
+
 fn loopback(criterion: &mut Criterion) {
     for (name, manners) in [("mctp", Manners::SPECIFIED), ("dial-in", Manners::OPENCIS)] {
         let (mut client, _server) = pair(manners);
+        percentiles(name, &mut client);
         let mut group = criterion.benchmark_group(name);
         group.bench_function("identify", |bench| {
             bench.iter(|| client.ask(&Identify).expect("it answers"));

@@ -7,6 +7,8 @@ pub mod attachment;
 pub mod client;
 pub mod cxl_fm;
 pub mod patience;
+pub mod pool;
+pub mod shares;
 #[cfg(feature = "sim")]
 pub mod sim;
 pub mod tcp;

@@ -20,9 +20,11 @@
 //! - **Never lost.** The end says where the device is, as it was last read, or that this is not known.
 mod claims;
 mod judge;
+mod switch;
 mod words;
 
 pub use claims::{Claimed, Claims};
+pub use switch::{bound, owner};
 pub use words::{
     Answer, Ask, End, Guest, Habits, Limits, Outcome, Owner, Refusal, Survey, Ticket, Wants, Whereabouts,
 };
@@ -148,7 +150,7 @@ impl Attachment {
     }
 
     /// What is to be asked now, if anything, with the ticket under which it is to be answered. Asks nothing
-    /// while something that was asked has time to be answered.
+    /// while something that was asked has time to be answered. When that time is over, this may be the end.
     pub fn next(&mut self, now: Duration, habits: &mut Habits) -> Option<(Ticket, Ask)> {
         if let Stage::Asked { ask, until, since, .. } = self.stage
             && now >= until

@@ -54,10 +54,14 @@ pub(crate) enum Field {
     GuestRemoves,
     /// The guest's machine ends.
     GuestEnds,
+    /// A background command of the switch never ends.
+    NeverEnds,
+    /// The guest's monitor does not say what the guest has.
+    MuteMonitor,
 }
 
 impl Field {
-    pub(crate) const ALL: [Self; 25] = [
+    pub(crate) const ALL: [Self; 27] = [
         Self::SlowBind,
         Self::NoRetrain,
         Self::RestlessLink,
@@ -83,5 +87,7 @@ impl Field {
         Self::Rival,
         Self::GuestRemoves,
         Self::GuestEnds,
+        Self::NeverEnds,
+        Self::MuteMonitor,
     ];
 }

@@ -5,4 +5,5 @@ mod field;
 mod harness;
 mod outcomes;
 mod properties;
+mod steps;
 mod world;

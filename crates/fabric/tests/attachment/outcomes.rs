@@ -61,6 +61,8 @@ fn each_failure_has_its_end() {
     assert_eq!(ends(&[Field::NoAnswers])[0], (Silent, Unknown));
     assert_eq!(ends(&[Field::PeerDies])[0], (PeerDied, Unknown));
     assert_eq!(ends(&[Field::WrongBridge])[0], (DoubleOwner, Unknown));
+    assert_eq!(ends(&[Field::NeverEnds])[0], (Silent, Unknown));
+    assert_eq!(ends(&[Field::MuteMonitor])[0], (Silent, Unknown));
 }
 
 #[test]
@@ -78,15 +80,23 @@ fn a_guest_that_gives_it_away_is_told_apart() {
 fn most_attachments_succeed_when_things_go_wrong_now_and_then() {
     let mut done = 0;
     for seed in 0..100 {
-        let usual: Vec<Field> = Field::ALL
-            .into_iter()
-            .filter(|field| {
-                !matches!(field, Field::NoUnplug | Field::NoRetrain | Field::GuestEnds | Field::Rival)
-            })
-            .collect();
-        let mut world = World::new(1, 1, &usual, 2, seed);
+        // What passes; a device that is broken stays so.
+        let usual = [
+            Field::SlowBind,
+            Field::ForgetfulPort,
+            Field::BusyGuest,
+            Field::PausedGuest,
+            Field::UnawareGuest,
+            Field::NoAnswers,
+            Field::Blocks,
+            Field::FailsLater,
+            Field::PeerDies,
+            Field::GuestRemoves,
+            Field::Restart,
+        ];
+        let mut world = World::new(1, 1, &usual, 5, seed);
         let ends = run(&mut world, &[Job { device: 0, guest: 0, attach: true }]).unwrap();
         done += usize::from(ends[0].1.outcome == Outcome::Done);
     }
-    assert!(done >= 60, "{done} of 100");
+    assert!(done >= 75, "{done} of 100");
 }

@@ -88,7 +88,8 @@ impl World {
             machines: (0..guests).map(|_| machine()).collect(),
             fields: fields.iter().copied().collect(),
             often,
-            state: seed | 1,
+            // Seeds are small numbers, whose bits have to be spread.
+            state: seed.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1,
             sent: Vec::new(),
             switch_free: Duration::ZERO,
             monitor_free: vec![Duration::ZERO; guests],
@@ -125,7 +126,7 @@ impl World {
         let leaves = self.machines.iter().flat_map(|machine| machine.leaves.values().copied());
         let sent = self.sent.iter().map(|sent| sent.at);
         let answers = self.answers.iter().map(|(at, ..)| *at);
-        moves.chain(leaves).chain(sent).chain(answers).filter(|at| *at < FOREVER).min()
+        moves.chain(leaves).chain(sent).chain(answers).filter(|at| *at < FOREVER / 2).min()
     }
 
     /// Lets time go on, and everything happen that is due, in order.
@@ -147,7 +148,7 @@ impl World {
     fn next_own_event(&self) -> Option<Duration> {
         let moves = self.devices.iter().filter_map(|device| device.moving.map(|(at, ..)| at));
         let leaves = self.machines.iter().flat_map(|machine| machine.leaves.values().copied());
-        moves.chain(leaves).chain(self.sent.iter().map(|sent| sent.at)).filter(|at| *at < FOREVER).min()
+        moves.chain(leaves).chain(self.sent.iter().map(|sent| sent.at)).filter(|at| *at < FOREVER / 2).min()
     }
 
     /// Sends a command: it is carried out after all that was sent to the same peer before, if at all.
@@ -201,6 +202,7 @@ impl World {
     fn survey(&mut self, device: usize, guest: usize) -> Survey {
         let restless = self.goes(Field::RestlessLink);
         let in_use = self.goes(Field::HeldOpen);
+        let mute = self.goes(Field::MuteMonitor);
         let unhealthy = self.goes(Field::NoRoom) || self.goes(Field::Unhealthy);
         let (found, machine) = (&mut self.devices[device], &self.machines[guest]);
         found.healthy &= !unhealthy;
@@ -215,7 +217,7 @@ impl World {
             owner,
             present: found.present,
             guest: machine.phase,
-            in_guest: Some(machine.has.contains_key(&device)),
+            in_guest: (!mute).then(|| machine.has.contains_key(&device)),
             in_use,
             healthy: Some(found.healthy),
             link: Some(if restless { SLOW } else { found.link }),
@@ -225,7 +227,7 @@ impl World {
     fn bind(&mut self, sent: Sent) -> Answer {
         let fails = self.goes(Field::FailsLater);
         let wrong = self.goes(Field::WrongBridge);
-        let time = if self.goes(Field::SlowBind) { 15_000 } else { 20 + self.below(60) };
+        let time = self.move_time();
         let bridge = if wrong { WRONG } else { sent.guest };
         let now = self.now;
         let device = &mut self.devices[sent.device];
@@ -236,7 +238,7 @@ impl World {
         if ours {
             self.violations.push(format!("a device of {:?} is bound to {}", device.owners, sent.guest));
         }
-        device.moving = Some((now + Duration::from_millis(time), Ask::Bind, bridge, !fails));
+        device.moving = Some((now + time, Ask::Bind, bridge, !fails));
         Answer::Started
     }
 
@@ -246,19 +248,28 @@ impl World {
         if machine.phase != Guest::Off && machine.has.contains_key(&sent.device) {
             self.violations.push(format!("device {} is torn out of guest {}", sent.device, sent.guest));
         }
+        let time = self.move_time();
         let now = self.now;
         let device = &mut self.devices[sent.device];
         if device.moving.is_some() {
             return Answer::Busy;
         }
-        device.moving = Some((now + Duration::from_millis(20), Ask::Unbind, sent.guest, !fails));
+        device.moving = Some((now + time, Ask::Unbind, sent.guest, !fails));
         Answer::Started
+    }
+
+    fn move_time(&mut self) -> Duration {
+        if self.goes(Field::NeverEnds) {
+            return FOREVER;
+        }
+        let slow = self.goes(Field::SlowBind);
+        Duration::from_millis(if slow { 15_000 } else { 20 + self.below(60) })
     }
 
     fn settle_moves(&mut self) {
         let forgets = self.goes(Field::ForgetfulPort) || self.goes(Field::StubbornLink);
         let gone = self.goes(Field::GoneDevice);
-        for device in &mut self.devices {
+        for (index, device) in self.devices.iter_mut().enumerate() {
             let Some((at, ask, bridge, works)) = device.moving else { continue };
             if at > self.now {
                 continue;
@@ -272,6 +283,10 @@ impl World {
             }
             if ask == Ask::Unbind && works {
                 device.owners.remove(&bridge);
+                let machine = &self.machines[bridge];
+                if machine.phase != Guest::Off && machine.has.contains_key(&index) {
+                    self.violations.push(format!("device {index} is torn out of guest {bridge}"));
+                }
             }
         }
     }
@@ -303,7 +318,8 @@ impl World {
         }
         machine.has.insert(sent.device, now);
         if machine.phase == Guest::Booting {
-            machine.leaves.insert(sent.device, now + Duration::from_secs(8));
+            self.violations
+                .push(format!("device {} is plugged while guest {} boots", sent.device, sent.guest));
         }
         Answer::Done
     }

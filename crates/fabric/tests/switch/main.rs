@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "what cannot be done fails the test")]
 
 mod agreement;
+mod attached;
 mod scenarios;
 mod sockets;
 
