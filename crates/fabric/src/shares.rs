@@ -1,6 +1,9 @@
 //! Who moves how much when many share links: weighted max-min fairness along routes, and for each the place
 //! that holds it back.
 
+/// Rates that differ by less, in proportion, are equal: levels are sums of differences, which round.
+const ROUNDING: f64 = 1e-12;
+
 /// A flow along a route.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Flow {
@@ -65,7 +68,7 @@ pub fn divide(capacities: &[f64], flows: &[Flow]) -> Vec<(f64, Bottleneck)> {
         open.retain(|index| {
             let flow = &flows[*index];
             let wanted = flow.wanted.max(0.0);
-            if wanted <= level * weight(flow) * (1.0 + f64::EPSILON) {
+            if wanted <= level * weight(flow) * (1.0 + ROUNDING) {
                 shares[*index] = (wanted, Bottleneck::Wanted);
                 return false;
             }

@@ -384,7 +384,7 @@ proptest! {
         for more in more {
             let now = lone(more, work, objective);
             // A VM that waits for devices feels its way towards what they carry, so that it may be a hair off.
-            prop_assert!(now >= base * 0.999 - 1e-4, "{base} with {less:?}, {now} with {more:?}");
+            prop_assert!(now >= base * 0.999 - 5e-4, "{base} with {less:?}, {now} with {more:?}");
         }
     }
 }

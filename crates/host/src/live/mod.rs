@@ -37,6 +37,8 @@ pub use specs::Specs;
 const FIRST_LOOK: Duration = Duration::from_millis(1500);
 /// Changes of guests are collected for so long before drivers are made anew.
 const GATHER: Duration = Duration::from_millis(200);
+/// For so long changes under way are waited for first; one that is lost then has failed and is led back.
+const UNDER_WAY: Duration = Duration::from_secs(30);
 
 /// What a live host is made of.
 #[derive(Debug)]
@@ -163,7 +165,7 @@ impl Live {
     pub fn let_act(&mut self, acts: bool) {
         if acts != self.acts {
             self.acts = acts;
-            self.stale = Some(HostTime::ZERO);
+            self.stale = Some(self.now().saturating_sub(GATHER));
         }
     }
 
@@ -173,7 +175,8 @@ impl Live {
         if self.follow() && self.stale.is_none() {
             self.stale = Some(now);
         }
-        if self.stale.is_some_and(|since| now.saturating_sub(since) >= GATHER) && self.assembly.is_idle() {
+        let waited = self.stale.map(|since| now.saturating_sub(since));
+        if waited.is_some_and(|waited| waited >= UNDER_WAY || waited >= GATHER && self.assembly.is_idle()) {
             self.renew();
             if let Err(error) = self.assembly.read() {
                 tracing::warn!(error = crate::error_chain(&error), "not read after guests changed");
