@@ -127,10 +127,15 @@ proptest! {
 
 #[test]
 fn everybody_has_what_it_wants_where_there_is_room_whatever_rounds() {
-    let wishes = [(48.102_416_882_884_01, 0.1), (20.666_866_916_686_136, 4.076_647_146_446_402), (2.714, 3.63)];
+    let wishes = [
+        (48.102_416_882_884_01, 0.1),
+        (20.666_866_916_686_136, 4.076_647_146_446_402),
+        (2.714_139_491_573_645, 3.630_776_863_478_548),
+    ];
     let flow = |(wanted, weight)| Flow { route: vec![0], wanted, weight };
     let flows: Vec<Flow> = wishes.into_iter().map(flow).collect();
-    let rates: Vec<f64> = divide(&[90.929_763], &flows).into_iter().map(|(rate, _)| rate).collect();
+    let rates: Vec<f64> =
+        divide(&[90.929_763_323_811_34], &flows).into_iter().map(|(rate, _)| rate).collect();
     assert_eq!(rates, wishes.map(|(wanted, _)| wanted));
 }
 
