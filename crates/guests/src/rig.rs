@@ -165,6 +165,8 @@ impl<J: Journal> Rig<J> {
                 std::thread::sleep(ASK);
             }
         }
+        // The end of the last steps may wait for a record that does not come.
+        self.executor.write_down(self.began.elapsed())?;
         self.host.read()?;
         Ok(events)
     }
