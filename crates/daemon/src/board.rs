@@ -50,7 +50,7 @@ pub(crate) struct Shown {
     /// What keeps VMs from being managed or measured in part.
     pub(crate) notices: Vec<String>,
     /// What VMs do.
-    pub(crate) states: BTreeMap<VmId, String>,
+    pub(crate) states: BTreeMap<VmId, &'static str>,
     pub(crate) pace: Pace,
     changes: Changes,
     names: Names,
@@ -181,7 +181,7 @@ impl Shown {
             Some(Vm {
                 id: spec.id.0,
                 name: spec.name.clone(),
-                state: self.states.get(&spec.id).cloned(),
+                state: self.states.get(&spec.id).map(|state| (*state).into()),
                 cpu_share_milli: holding.cpu.share.get(),
                 cpu_ceiling_milli: holding.cpu.ceiling.get(),
                 cpu_used_milli: rates.and_then(|rates| rates.cpu).map(MilliCpu::get),

@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use halcyon_control::{Cycle, Mode, Outcome, Stopwatch};
-use halcyon_hal::{Host, Journal};
+use halcyon_hal::{Host, Journal, error_chain};
 use halcyon_model::{HostTime, VmId};
 use halcyon_policy::Policy;
 
@@ -33,10 +33,9 @@ pub trait Machine: Host + Send {
         let _ = acts;
     }
 
-    /// What a VM does, such as `running`; none where that is not known.
-    fn state(&self, vm: VmId) -> Option<String> {
-        let _ = vm;
-        None
+    /// What VMs do, such as `running`, as far as that is known.
+    fn states(&self) -> Vec<(VmId, &'static str)> {
+        Vec::new()
     }
 
     /// What keeps VMs from being managed or measured, each on a line.
@@ -168,7 +167,7 @@ impl<J: Journal> Engine<'_, J> {
             }
             Err(error) => {
                 shown.pace.failed += 1;
-                let told = chain(&error);
+                let told = error_chain(&error);
                 if shown.trouble.as_ref() != Some(&told) {
                     tracing::error!(error = told, "a cycle was not completed; VMs stay as they are");
                 }
@@ -182,8 +181,7 @@ impl<J: Journal> Engine<'_, J> {
         let mut shown = self.board.shown();
         shown.fallback = outcome.fallback.as_ref().map(ToString::to_string);
         shown.see(&inventory, self.cycle.snapshot());
-        let state = |vm: VmId| Some((vm, self.machine.state(vm)?));
-        shown.states = inventory.vms.iter().filter_map(|spec| state(spec.id)).collect();
+        shown.states = self.machine.states().into_iter().collect();
         shown.stuck = self.cycle.executor().stuck().iter().map(|stuck| stuck.step.to_string()).collect();
         if let Some(plan) = &outcome.plan {
             let acts = self.config.mode == halcyon_api::Mode::Act;
@@ -202,10 +200,4 @@ pub(crate) fn of_cycle(config: &Config) -> halcyon_control::Config {
     };
     // A decision that is later than half a period would eat into the next.
     halcyon_control::Config { mode, deadline: Some(config.period / 2) }
-}
-
-/// An error with its causes, on one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

@@ -42,6 +42,9 @@ pub enum HereError {
         #[source]
         source: DescribeError,
     },
+    /// The system has no thread to give.
+    #[error("cannot start a thread")]
+    Thread(#[source] std::io::Error),
     /// The machine does not tell what it is made of.
     #[error(transparent)]
     Detect(#[from] DetectError),
@@ -124,8 +127,7 @@ fn live_host(linux: &Linux, profiles: Arc<Profiles>, ids: Ids) -> Result<Box<Liv
         sys: "/sys".into(),
         cgroups: linux.cgroups.clone(),
     };
-    let system = |source| HereError::File { what: "start a thread for", path: "QMP".into(), source };
-    Ok(Box::new(Live::new(site).map_err(system)?))
+    Ok(Box::new(Live::new(site).map_err(HereError::Thread)?))
 }
 
 /// A folder, unless a socket is there already or the name is that of one.
@@ -162,8 +164,8 @@ impl Machine for Live {
         Self::let_act(self, acts);
     }
 
-    fn state(&self, vm: VmId) -> Option<String> {
-        self.life(vm).map(|life| life.to_string())
+    fn states(&self) -> Vec<(VmId, &'static str)> {
+        self.lives().map(|(vm, life)| (vm, life.name())).collect()
     }
 
     fn notices(&self) -> Vec<String> {

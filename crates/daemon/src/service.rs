@@ -6,7 +6,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
 use halcyon_control::Cycle;
-use halcyon_hal::{Executor, Journal};
+use halcyon_hal::{Executor, Journal, error_chain};
 use halcyon_model::Generation;
 use halcyon_policy::{Policy, Reactive, by_name};
 use sd_notify::NotifyState;
@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 
 use crate::board::Board;
 use crate::config::{Config, ConfigError};
-use crate::engine::{Engine, Machine, Order, chain, of_cycle};
+use crate::engine::{Engine, Machine, Order, of_cycle};
 use crate::server;
 
 /// Why a daemon did not start. Nothing was changed.
@@ -176,12 +176,12 @@ type Reloaded = (Config, Option<Box<dyn Policy + Send>>);
 
 /// The configuration as it is now, all of it or nothing.
 fn reload(path: &Path, before: &Config) -> Result<Reloaded, String> {
-    let config = Config::read(path).map_err(|error| chain(&error))?;
+    let config = Config::read(path).map_err(|error| error_chain(&error))?;
     if let Some(section) = before.needs_restart(&config) {
         return Err(format!("{section} changed, which needs a new start"));
     }
     let changed = config.policy != before.policy;
-    let policy = changed.then(|| policy(&config)).transpose().map_err(|error| chain(&error))?;
+    let policy = changed.then(|| policy(&config)).transpose().map_err(|error| error_chain(&error))?;
     Ok((config, policy))
 }
 

@@ -14,3 +14,9 @@ pub use journal::{
     Entry, Journal, JournalError, MemoryJournal, OpenStep, OpenTransaction, Room, SqliteJournal, StepState,
     Trouble, Unfinished,
 };
+/// An error with its causes, on one line.
+#[must_use]
+pub fn error_chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}

@@ -14,8 +14,4 @@ pub mod resctrl;
 pub mod sampler;
 pub mod vm;
 
-/// An error with its causes, on one line.
-pub(crate) fn error_chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
-}
+pub(crate) use halcyon_hal::error_chain;

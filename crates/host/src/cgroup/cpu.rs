@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use halcyon_hal::{Actuate, ActuateError, Driver, ObserveError, Progress, Ticket};
+use halcyon_hal::{Actuate, ActuateError, Driver, ObserveError, Progress, Ticket, error_chain};
 use halcyon_model::{
     Assignment, Capabilities, ChangeKind, Control, Grant, Holding, MilliCpu, Placement, SocketId, Step, VmId,
 };
@@ -225,18 +225,12 @@ impl Actuate for CpuDriver {
             }
             _ => return Err(refuse("this driver changes CPU time of VMs only".into())),
         };
-        made.map(|()| Progress::Done).map_err(|error| refuse(chain(&error)))
+        made.map(|()| Progress::Done).map_err(|error| refuse(error_chain(&error)))
     }
 
     fn poll(&mut self, _: Ticket) -> Progress {
         Progress::Failed { why: "no such change is under way".into() }
     }
-}
-
-/// An error with its causes, on one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 impl Driver for CpuDriver {
@@ -255,7 +249,7 @@ impl Driver for CpuDriver {
         for holding in &mut held.holdings {
             let Some(guest) = self.guests.get_mut(&holding.vm) else { continue };
             if let Err(error) = guest.read(&self.sockets, self.places, holding) {
-                tracing::debug!(vm = %holding.vm, error = chain(&error), "not read");
+                tracing::debug!(vm = %holding.vm, error = error_chain(&error), "not read");
             }
         }
         Ok(())

@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use halcyon_hal::{Actuate, ActuateError, Driver, ObserveError, Progress, Ticket};
+use halcyon_hal::{Actuate, ActuateError, Driver, ObserveError, Progress, Ticket, error_chain};
 use halcyon_model::{Assignment, Bandwidth, Capabilities, ChangeKind, Control, DeviceId, Grant, Step, VmId};
 
 use super::access::CgroupError;
-use super::cpu::chain;
 use super::files::{IoMax, Limit};
 use super::group::Group;
 use crate::ceiling;
@@ -39,7 +38,7 @@ impl DiskDriver {
     fn set(&self, vm: VmId, device: DeviceId, grant: Grant<Bandwidth>) -> Result<(), String> {
         let group = self.groups.get(&vm).ok_or_else(|| format!("{vm} has no control group"))?;
         let disk = *self.disks.get(&device).ok_or_else(|| format!("{device} is no disk that is known"))?;
-        let said = |error: CgroupError| chain(&error);
+        let said = |error: CgroupError| error_chain(&error);
         let before = group.io_max(disk.number).map_err(said)?;
         let limit = ceiling::limit(grant.ceiling, disk.most).map_or(Limit::None, Limit::At);
         let set = group.set_io_max(IoMax { read_bytes: limit, write_bytes: limit, ..before });

@@ -3,11 +3,15 @@
 use halcyon_model::{Assignment, Grant, Holding, MilliCpu, Step, VmSpec, World};
 
 /// CPU time as it counts, of what files say: nobody uses more than its limit, whatever its ceiling; and
-/// shares that are more than the socket has count in proportion, as weights do.
-pub(super) fn settle(world: World<'_>, held: &mut Assignment) {
+/// shares that are more than the socket has count in proportion, as weights do. Whether anything is otherwise
+/// than the files say.
+pub(super) fn settle(world: World<'_>, held: &mut Assignment) -> bool {
+    let mut changed = false;
     for (spec, holding) in world.vms.iter().zip(&mut held.holdings) {
-        holding.cpu.ceiling = holding.cpu.ceiling.min(spec.cpu.limit).max(spec.cpu.reservation);
-        holding.cpu.share = holding.cpu.share.min(holding.cpu.ceiling).max(spec.cpu.reservation);
+        let said = holding.cpu;
+        holding.cpu.ceiling = said.ceiling.min(spec.cpu.limit).max(spec.cpu.reservation);
+        holding.cpu.share = said.share.min(holding.cpu.ceiling).max(spec.cpu.reservation);
+        changed |= holding.cpu != said;
     }
     for socket in world.topology.sockets() {
         let there = |holding: &&Holding| holding.socket == socket.id;
@@ -15,6 +19,7 @@ pub(super) fn settle(world: World<'_>, held: &mut Assignment) {
         if shares <= socket.cpu().get() {
             continue;
         }
+        changed = true;
         // What is promised stays; what is above it gives way in proportion.
         let promised = |spec: &VmSpec| spec.cpu.reservation.get();
         let pairs =
@@ -30,6 +35,7 @@ pub(super) fn settle(world: World<'_>, held: &mut Assignment) {
             }
         }
     }
+    changed
 }
 
 /// The changes that make the machine say what counts.

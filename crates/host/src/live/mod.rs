@@ -20,11 +20,12 @@ use halcyon_hal::{
 };
 use halcyon_model::profile::Profiles;
 use halcyon_model::{
-    Assignment, Capabilities, HostTime, NodeId, Snapshot, Step, Topology, VmId, VmSample, VmSpec, World,
-    admit,
+    Assignment, ByteSize, Capabilities, Holding, HostTime, Snapshot, Step, Topology, VmId, VmSample, VmSpec,
+    World, admit,
 };
 
 use crate::cgroup::{Controller, CpuDriver, Group, Layout, SocketCpus, Tree};
+use crate::error_chain;
 use crate::qmp::{Clock, MemoryBinding, MemoryDriver, Plug};
 use crate::sampler::{Guest, Paces, Roots, Sampler};
 use crate::vm::{Change, Instance, Life, Monitor, Place};
@@ -179,16 +180,15 @@ impl Live {
         if waited.is_some_and(|waited| waited >= UNDER_WAY || waited >= GATHER && self.assembly.is_idle()) {
             self.renew();
             if let Err(error) = self.assembly.read() {
-                tracing::warn!(error = crate::error_chain(&error), "not read after guests changed");
+                tracing::warn!(error = error_chain(&error), "not read after guests changed");
             }
             self.bring_into_bounds();
         }
     }
 
-    /// What a VM does, as far as that is known.
-    #[must_use]
-    pub fn life(&self, vm: VmId) -> Option<Life> {
-        self.guests.values().find(|found| found.vm == Some(vm)).map(|found| found.life)
+    /// What VMs do.
+    pub fn lives(&self) -> impl Iterator<Item = (VmId, Life)> {
+        self.guests.values().filter_map(|found| Some((found.vm?, found.life)))
     }
 
     /// What keeps guests from being managed or measured, each on a line.
@@ -258,69 +258,75 @@ impl Live {
     fn renew(&mut self) {
         self.stale = None;
         self.trouble.clear();
-        let before = self.assembly.held().clone();
-        let mut parts = Parts::default();
-        let mut bound: BTreeMap<VmId, (PathBuf, VmSpec)> = BTreeMap::new();
-        for (socket, found) in &mut self.guests {
-            match self.ids.id(&found.instance.name) {
-                Ok(vm) if bound.contains_key(&vm) => {
-                    let why = format!("another VM has this name; give that of {} its own", socket.display());
-                    self.trouble.insert(found.instance.name.clone(), why);
+        let sockets = self.bind();
+        let guest = |vm: VmId| self.guests.get(sockets.get(&vm)?);
+        let spec = |vm: &VmId| Some(self.specs.of(*vm, &guest(*vm)?.instance, &self.topology));
+        let mut specs: Vec<VmSpec> = sockets.keys().filter_map(spec).collect();
+        let mut believed = self.admit(&mut specs);
+        let (mut groups, mut memory) = (BTreeMap::new(), BTreeMap::new());
+        for holding in &mut believed.holdings {
+            let vm = holding.vm;
+            let Some(found) = sockets.get(&vm).and_then(|socket| self.guests.get(socket)) else { continue };
+            let kept = self.assembly.held().holding(vm).filter(|_| found.vm == Some(vm));
+            let node = |held: &Holding| self.topology.nearest_nodes(held.socket).first().copied();
+            match kept {
+                Some(kept) => holding.clone_from(kept),
+                None => {
+                    let size = found.instance.balloon_actual.or(found.instance.boot_memory);
+                    let on = node(holding).unwrap_or_default();
+                    holding.memory = size.map(|size| (on, ByteSize::new(size))).into_iter().collect();
                 }
-                Ok(vm) => {
-                    let spec = self.specs.of(vm, &found.instance, &self.topology);
-                    bound.insert(vm, (socket.clone(), spec));
-                }
-                Err(error) => {
-                    let why = crate::error_chain(&error);
-                    self.trouble.insert(found.instance.name.clone(), why);
-                }
-            }
-        }
-        bound.retain(|vm, (socket, _)| match self.guests.get_mut(socket) {
-            Some(found) => found.join(*vm, &self.tree, self.acts, &mut self.trouble),
-            None => false,
-        });
-        parts.specs = bound.values().map(|(_, spec)| spec.clone()).collect();
-        parts.believed = self.admit(&mut parts.specs);
-        for spec in &parts.specs {
-            let found = bound.get(&spec.id).and_then(|(socket, _)| self.guests.get(socket));
-            let Some((found, holding)) = found.zip(parts.believed.holding(spec.id).cloned()) else {
-                continue;
-            };
-            let kept = before.holding(spec.id).filter(|_| found.vm == Some(spec.id));
-            let mut holding = kept.cloned().unwrap_or(holding);
-            let node = self.topology.nearest_nodes(holding.socket).first().copied().unwrap_or(NodeId(0));
-            if let Some(size) = found.instance.balloon_actual.or(found.instance.boot_memory) {
-                holding.memory = vec![(node, halcyon_model::ByteSize::new(size))];
             }
             if found.instance.balloon_actual.is_some() {
-                let binding =
-                    MemoryBinding { client: found.instance.client.clone(), plug: Plug::Balloon { node } };
-                parts.memory.insert(spec.id, binding);
+                let plug = Plug::Balloon { node: node(holding).unwrap_or_default() };
+                memory.insert(vm, MemoryBinding { client: found.instance.client.clone(), plug });
             }
             if let Some((group, _)) = &found.group {
-                parts.groups.insert(spec.id, group.clone());
-            }
-            if let Some(place) = parts.believed.holdings.iter_mut().find(|held| held.vm == spec.id) {
-                *place = holding;
+                groups.insert(vm, group.clone());
             }
         }
-        let managed: BTreeMap<VmId, &VmSpec> = parts.specs.iter().map(|spec| (spec.id, spec)).collect();
-        for found in self.guests.values_mut() {
-            if let Some(vm) = found.vm.take() {
-                self.sampler.forget(vm);
-            }
-        }
-        for (vm, (socket, _)) in &bound {
-            let Some(found) = self.guests.get_mut(socket).filter(|_| managed.contains_key(vm)) else {
-                continue;
-            };
-            found.vm = Some(*vm);
-            self.sampler.track(found.tracked(*vm));
-        }
-        parts.sockets.clone_from(&self.sockets);
+        self.track(&sockets, &believed);
+        let parts = Parts { specs, believed, groups, memory, sockets: self.sockets.clone() };
         self.assembly = assemble(&self.topology, &self.capabilities, &self.profiles, parts, self.began);
+    }
+
+    /// The socket of each VM that has a number of its own and a group where it needs one.
+    fn bind(&mut self) -> BTreeMap<VmId, PathBuf> {
+        let mut sockets = BTreeMap::new();
+        for (socket, found) in &mut self.guests {
+            let bound = match self.ids.id(&found.instance.name) {
+                Ok(vm) if sockets.contains_key(&vm) => {
+                    Err(format!("another VM has this name; give that of {} its own", socket.display()))
+                }
+                Ok(vm) => found.join(vm, &self.tree, self.acts).map(|()| vm),
+                Err(error) => Err(error_chain(&error)),
+            };
+            match bound {
+                Ok(vm) => drop(sockets.insert(vm, socket.clone())),
+                Err(why) => drop(self.trouble.insert(found.instance.name.clone(), why)),
+            }
+        }
+        sockets
+    }
+
+    /// Lets the sampler know who is managed. Those who were before keep their counters.
+    fn track(&mut self, sockets: &BTreeMap<VmId, PathBuf>, believed: &Assignment) {
+        let managed: BTreeMap<&PathBuf, VmId> = sockets
+            .iter()
+            .filter(|(vm, _)| believed.holding(**vm).is_some())
+            .map(|(vm, socket)| (socket, *vm))
+            .collect();
+        for (socket, found) in &mut self.guests {
+            let before = std::mem::replace(&mut found.vm, managed.get(socket).copied());
+            if let Some(before) = before.filter(|before| found.vm != Some(*before)) {
+                self.sampler.forget(before);
+            }
+        }
+        for found in self.guests.values() {
+            if let Some(vm) = found.vm {
+                self.sampler.track(found.tracked(vm));
+            }
+        }
     }
 
     /// What VMs hold at first; those for which there is no room are left out, and said.
@@ -349,7 +355,7 @@ impl Live {
             if self.acts {
                 tracing::info!(%step, "brought into its bounds");
                 if let Err(error) = self.assembly.begin(&step) {
-                    tracing::warn!(error = crate::error_chain(&error), "not brought into its bounds");
+                    tracing::warn!(error = error_chain(&error), "not brought into its bounds");
                 }
             }
             let _ = held.apply(&step);
@@ -359,27 +365,22 @@ impl Live {
 }
 
 impl Found {
-    /// Finds the group that it is limited by; whether it can be managed.
-    fn join(&mut self, vm: VmId, tree: &Tree, acts: bool, trouble: &mut BTreeMap<String, String>) -> bool {
+    /// Finds the group that it is limited by, or why it cannot be managed.
+    fn join(&mut self, vm: VmId, tree: &Tree, acts: bool) -> Result<(), String> {
         let Some(process) = &self.instance.process else {
-            let why = "its process cannot be seen; Halcyon has to run on the same host, as root".to_owned();
-            trouble.insert(self.instance.name.clone(), why);
-            return false;
+            return Err("its process cannot be seen; Halcyon has to run on the same host, as root".into());
         };
         if self.vm == Some(vm) && self.group.is_some() {
-            return true;
+            return Ok(());
         }
         let found = if acts { tree.adopt(process.pid, &self.instance.name) } else { tree.find(process.pid) };
-        match found {
-            Ok((_, Layout::Shared)) => self.group = None,
-            Ok(found) => self.group = Some(found),
-            Err(error) if acts => {
-                trouble.insert(self.instance.name.clone(), crate::error_chain(&error));
-                return false;
-            }
-            Err(_) => self.group = None,
-        }
-        true
+        self.group = match found {
+            Ok((_, Layout::Shared)) => None,
+            Ok(found) => Some(found),
+            Err(error) if acts => return Err(error_chain(&error)),
+            Err(_) => None,
+        };
+        Ok(())
     }
 
     /// Where its figures are read.
@@ -395,7 +396,7 @@ impl Found {
 }
 
 /// What drivers and inventory are made of.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Parts {
     specs: Vec<VmSpec>,
     believed: Assignment,
@@ -433,8 +434,9 @@ impl Observe for Live {
     fn observe(&mut self, snapshot: &mut Snapshot) -> Result<(), ObserveError> {
         self.assembly.observe(snapshot)?;
         let inventory = self.assembly.inventory();
-        bounds::settle(inventory.world(), &mut snapshot.assignment);
-        self.assembly.believe(snapshot.assignment.clone());
+        if bounds::settle(inventory.world(), &mut snapshot.assignment) {
+            self.assembly.believe(snapshot.assignment.clone());
+        }
         self.sampler.sample(self.began.elapsed(), &mut self.samples);
         let mut samples = self.samples.iter().peekable();
         for sample in &mut snapshot.vms {

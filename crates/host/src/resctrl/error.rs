@@ -71,18 +71,6 @@ impl Error {
     pub(super) fn is_gone(&self) -> bool {
         self.is(rustix::io::Errno::NOENT) || self.kind() == Some(io::ErrorKind::NotFound)
     }
-
-    /// The whole chain in one line, for answers that are text.
-    pub(super) fn chain(&self) -> String {
-        let mut text = self.to_string();
-        let mut cause = std::error::Error::source(self);
-        while let Some(error) = cause {
-            text.push_str(": ");
-            text.push_str(&error.to_string());
-            cause = error.source();
-        }
-        text
-    }
 }
 
 struct Said<'a>(Option<&'a str>);

@@ -111,10 +111,6 @@ impl SampleError {
         let clean = |c: char| if c.is_control() { ' ' } else { c };
         Self::Odd { path: path.into(), found: found.trim().chars().take(60).map(clean).collect(), expected }
     }
-
-    fn chain(&self) -> String {
-        crate::error_chain(self)
-    }
 }
 
 /// A moment at which a VM is read. Sources of the same pace are spread by VM and kind.
@@ -204,7 +200,7 @@ impl<T> Source<T> {
             }
             Err(error) => {
                 self.due.done(at, self.kind, pace.max(RETRY));
-                let why = error.chain();
+                let why = crate::error_chain(&error);
                 if self.why.as_ref() != Some(&why) {
                     tracing::debug!(vm = %at.vm, source = %self.kind, %why, "nothing to be read");
                 }

@@ -40,11 +40,11 @@ impl Life {
             _ => Self::Paused,
         }
     }
-}
 
-impl fmt::Display for Life {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+    /// In a word or two.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
             Self::Starting => "starting",
             Self::Running => "running",
             Self::Paused => "paused",
@@ -54,7 +54,13 @@ impl fmt::Display for Life {
             Self::Crashed => "crashed",
             Self::ShutDown => "shut down",
             Self::Silent => "silent",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Life {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 

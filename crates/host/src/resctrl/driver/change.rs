@@ -10,6 +10,7 @@ use super::super::threads::Threads;
 use super::super::tree::{class_group, vm_group};
 use super::trail::Trail;
 use super::{CacheDriver, Members};
+use crate::error_chain;
 
 /// How often threads that began during a move are looked for.
 const ROUNDS: u32 = 4;
@@ -38,7 +39,7 @@ impl<F: Files, T: Threads> CacheDriver<F, T> {
     fn set_mask(&self, class: ClassId, socket: SocketId, mask: CacheMask) -> Result<Progress, String> {
         let group = class_group(class);
         let wanted = self.with_mask(Schemata::default(), socket, mask);
-        let there = self.tree.schemata(&group).map_err(|error| error.chain())?;
+        let there = self.tree.schemata(&group).map_err(|error| error_chain(&error))?;
         let divided = wanted
             .lines
             .iter()
@@ -86,7 +87,7 @@ impl<F: Files, T: Threads> CacheDriver<F, T> {
     fn set_class(&mut self, vm: VmId, to: ClassId) -> Result<Progress, String> {
         let before = self.members.get(&vm).ok_or_else(|| unknown(vm))?.class;
         let threads = self.threads.of(vm).ok_or_else(|| format!("{vm} has no threads: is it running?"))?;
-        let survey = self.survey().map_err(|error| error.chain())?;
+        let survey = self.survey().map_err(|error| error_chain(&error))?;
         if !survey.tasks.contains_key(&to) {
             return Err(format!("there is no group for {to}"));
         }

@@ -16,6 +16,7 @@ use super::super::threads::Threads;
 use super::super::tree::class_group;
 use super::CacheDriver;
 use super::trail::Trail;
+use crate::error_chain;
 
 /// The first pause between two attempts, and the longest.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
@@ -95,7 +96,7 @@ impl<F: Files, T: Threads> CacheDriver<F, T> {
     fn attempt(&self, class: ClassId, masks: &[CacheMask]) -> Result<Attempt, String> {
         let group = class_group(class);
         let mut trail = Trail::default();
-        let there = self.tree.groups().map_err(|error| error.chain())?.own.contains(&class);
+        let there = self.tree.groups().map_err(|error| error_chain(&error))?.own.contains(&class);
         if !there {
             match trail.make(&self.tree, &group) {
                 Ok(()) => {}
@@ -125,7 +126,7 @@ impl<F: Files, T: Threads> CacheDriver<F, T> {
                 format!("; {some} are taken by others ({})", names.join(", "))
             }
         };
-        format!("no class of service is left{others}: {}", error.chain())
+        format!("no class of service is left{others}: {}", error_chain(&error))
     }
 
     pub(super) fn with_mask(&self, mut wanted: Schemata, socket: SocketId, mask: CacheMask) -> Schemata {
@@ -142,7 +143,7 @@ impl<F: Files, T: Threads> CacheDriver<F, T> {
             return Err("the default group cannot be removed".into());
         }
         self.waiting.retain(|_, waiting| waiting.class != class);
-        let survey = self.survey().map_err(|error| error.chain())?;
+        let survey = self.survey().map_err(|error| error_chain(&error))?;
         let Some(tasks) = survey.tasks.get(&class) else { return Ok(Progress::Done) };
         for vm in self.members.keys() {
             let threads = self.threads.of(*vm).unwrap_or_default();
@@ -155,7 +156,7 @@ impl<F: Files, T: Threads> CacheDriver<F, T> {
             Err(error) => match self.tree.groups() {
                 // It went all the same.
                 Ok(groups) if !groups.own.contains(&class) => Ok(Progress::Done),
-                _ => Err(error.chain()),
+                _ => Err(error_chain(&error)),
             },
         }
     }

@@ -10,6 +10,7 @@ use super::super::schemata::{Resource, Schemata};
 use super::super::threads::Threads;
 use super::super::tree::{class_group, path, vm_group};
 use super::{CacheDriver, Followed, Member};
+use crate::error_chain;
 
 /// The threads of each class that there is.
 #[derive(Debug, Default)]
@@ -170,7 +171,7 @@ impl<F: Files, T: Threads> CacheDriver<F, T> {
             })
             .collect();
         for fault in self.follow_in(&survey).faults {
-            tracing::warn!(error = %fault.chain(), "a thread or a count of a VM could not be followed");
+            tracing::warn!(error = %error_chain(&fault), "a thread or a count of a VM could not be followed");
         }
         self.put_masks(held, &survey, &schemata);
         self.put_ceilings(&schemata);
@@ -194,7 +195,7 @@ impl<F: Files, T: Threads> CacheDriver<F, T> {
         let read = |class: &ClassId| match self.tree.schemata(&class_group(*class)) {
             Ok(schemata) => Some((*class, schemata)),
             Err(error) => {
-                tracing::warn!(error = %error.chain(), "the limits of {class} could not be read");
+                tracing::warn!(error = %error_chain(&error), "the limits of {class} could not be read");
                 None
             }
         };

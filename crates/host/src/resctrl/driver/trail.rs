@@ -4,6 +4,7 @@ use super::super::error::Error;
 use super::super::files::Files;
 use super::super::schemata::Schemata;
 use super::super::tree::Tree;
+use crate::error_chain;
 use halcyon_hal::Progress;
 use rustix::io::Errno;
 
@@ -75,13 +76,13 @@ impl Trail {
     /// Leads everything back after an error. What could not be begun leaves the machine as it was; what
     /// could not be led back has failed.
     pub(super) fn lead_back<F: Files>(self, tree: &Tree<F>, error: &Error) -> Result<Progress, String> {
-        let why = error.chain();
+        let why = error_chain(&error);
         let stuck: Vec<String> = self
             .back
             .into_iter()
             .rev()
             .filter_map(|back| back.make_good(tree).err())
-            .map(|error| error.chain())
+            .map(|error| error_chain(&error))
             .collect();
         match stuck.first() {
             None => Err(why),
